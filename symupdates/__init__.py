@@ -1,0 +1,32 @@
+"""Symbolic training updates for PyTensor, in the style of lasagne.updates."""
+
+from symupdates.constraints import norm_constraint, total_norm_constraint
+from symupdates.core import get_or_compute_grads
+from symupdates.rules.adam import adam, adamax, amsgrad
+from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
+from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
+from symupdates.transforms import apply_momentum, apply_nesterov_momentum
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # rules: loss or gradients, parameters → updates dict
+    "sgd",
+    "momentum",
+    "nesterov_momentum",
+    "adagrad",
+    "adagrad_window",
+    "rmsprop",
+    "adadelta",
+    "adam",
+    "adamax",
+    "amsgrad",
+    # gradient transforms: gradients → gradients
+    "total_norm_constraint",
+    # update transforms: updates dict → updates dict
+    "apply_momentum",
+    "apply_nesterov_momentum",
+    # pieces: for entries of a dict, for rules of your own
+    "norm_constraint",
+    "get_or_compute_grads",
+]

@@ -1,0 +1,514 @@
+"""What every rule and transform stands on: *prepare* → math → *finish*.
+
+A rule calls :func:`prepare` with its loss (or gradients), its parameters and its hyper-parameters, loops over the
+:class:`Step` that comes back to write its mathematics, and returns :meth:`Step.finish`::
+
+    step = prepare("adagrad", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
+    for p, g, (eta, eps) in step:
+        accu = step.state(p, "accu")
+        step[accu] = accu + g**2
+        step[p] = p - eta * g / sqrt(step[accu] + eps)
+    return step.finish()
+
+Everything that is not mathematics is done here once: differentiating, validating, casting, schedules and their clocks,
+the names and tags of the state. A transform of an updates dict does the same from :func:`extend`.
+
+The arithmetic is done in the dtype of the parameter, hyper-parameters included: a float32 parameter is trained by
+float32 arithmetic, whatever ``floatX`` is, and ``0.9``, ``np.float64(0.9)`` and a shared ``float32(0.9)`` give the same
+bits. Inside a rule, ``1 - beta`` is then exact, and so the weights of a moving average sum to one.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from functools import partial, wraps
+from inspect import signature
+from numbers import Number
+from typing import NamedTuple
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile import SharedVariable
+from pytensor.gradient import DisconnectedType
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.null_type import NullType
+from pytensor.graph.traversal import graph_inputs
+from pytensor.scalar import Cast, get_scalar_type
+from pytensor.tensor.elemwise import Elemwise
+from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.type import DenseTensorType
+
+__all__ = ["StateTag", "Step", "awaits", "extend", "get_or_compute_grads", "is_state", "prepare"]
+
+
+class StateTag(NamedTuple):
+    """What a state variable is for; found as ``variable.tag.symupdates``.
+
+    Attributes
+    ----------
+    rule
+        The rule or transform that keeps it, as in the variable's name.
+    slot
+        Its role in that rule: ``"accu"``, ``"velocity"``, ``"m"``; ``"t"`` for the count of the updates made.
+    parameter
+        The parameter it belongs to; None for what belongs to the rule as a whole, such as the count.
+    """
+
+    rule: str
+    slot: str
+    parameter: SharedVariable | None
+
+
+def is_state(variable):
+    """Whether a shared variable is optimizer state (made by a rule or transform), not a parameter."""
+    return isinstance(getattr(variable.tag, "symupdates", None), StateTag)
+
+
+def awaits(*data):
+    """Decorate a function so that it waits for its data arguments.
+
+    Called without any of them, the function returns a :func:`functools.partial` of itself that holds every other
+    argument in ``.keywords``, defaults included; called with only some of them, it raises a ValueError that says which
+    are missing.
+    """
+
+    def decorate(function):
+        sig = signature(function)
+
+        @wraps(function)
+        def wrapper(*args, **kwargs):
+            bound = sig.bind(*args, **kwargs)
+            bound.apply_defaults()
+            missing = [name for name in data if bound.arguments[name] is None]
+            if not missing:
+                return function(*bound.args, **bound.kwargs)
+            others = {name: value for name, value in bound.arguments.items() if name not in data}
+            if len(missing) == len(data):
+                return partial(wrapper, **others)
+            name = function.__name__
+            raise ValueError(
+                f"{name}: {' and '.join(missing)} missing. Give {' and '.join(data)} together for the updates; or none of "
+                "them, and the others by keyword, for a partial that waits for them: "
+                f"{name}({', '.join(f'{other}=...' for other in others)})."
+            )
+
+        return wrapper
+
+    return decorate
+
+
+# --- Parameters and gradients -----------------------------------------------------------------------------------------
+
+
+def parameter_names(params):
+    """Names for the parameters, all different: their own, or ``param[i]``; where one is shared, ``name[i]``."""
+    names = [p.name or f"param[{i}]" for i, p in enumerate(params)]
+    while len(set(names)) < len(names):
+        count = Counter(names)
+        names = [name if count[name] == 1 else f"{name}[{i}]" for i, name in enumerate(names)]
+    return names
+
+
+def check_params(params):
+    """The parameters as a list, after refusing whatever cannot be trained, by name and with the way out."""
+    if isinstance(params, Variable):
+        raise TypeError(
+            f"params must be a list (or any iterable) of shared variables, not a single one; write [{params}]."
+        )
+    if not isinstance(params, Iterable):
+        raise TypeError(f"params must be a list (or any iterable) of shared variables, not {params!r}.")
+    params = list(params)
+    for i, p in enumerate(params):
+        if not isinstance(p, SharedVariable):
+            raise ValueError(
+                f"params must contain shared variables only, but params[{i}] is {p!r} ({type(p).__name__}). Make it one "
+                "with pytensor.shared(value); for an expression, give the shared variables it is computed from."
+            )
+    names = parameter_names(params)
+    for name, p in zip(names, params, strict=True):
+        if reason := untrainable(p):
+            raise TypeError(f"parameter {name} cannot be trained: {reason}.")
+    repeated = [p for p, count in Counter(params).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"duplicate parameters: {', '.join(str(p) for p in repeated)} stand(s) more than once in params; "
+            "give each once, for instance as list(dict.fromkeys(params))."
+        )
+    return params
+
+
+def untrainable(p):
+    """Why a shared variable cannot be a parameter, and what to do about it; None if it can."""
+    if isinstance(p.type, RandomType):
+        return "it is a random generator, which is advanced and not trained; leave it out of params"
+    if not isinstance(p.type, DenseTensorType):
+        return (
+            f"it has type {p.type}, not a dense tensor; for a sparse matrix, train the vector of its values and build "
+            "the matrix in the loss (pytensor.sparse.CSR)"
+        )
+    if p.dtype == "float16":
+        return (
+            "its dtype is float16, which NUMBA lacks and in which an epsilon of 1e-8 is zero; keep it as float32 and "
+            "cast to float16 in the model"
+        )
+    if p.dtype.startswith("complex"):
+        return f"its dtype is {p.dtype}; train the real and the imaginary part as two parameters"
+    if p.dtype not in ("float32", "float64"):
+        return (
+            f"its dtype is {p.dtype}, and steps on integers or booleans would be cut to zero; if it is a parameter, "
+            "make it float: pytensor.shared(value.astype('float32'))"
+        )
+    return None
+
+
+def get_or_compute_grads(loss_or_grads, params):
+    """Return gradients as given, or the gradients of a loss.
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        A loss to be differentiated, or one gradient per parameter, in the order of `params`.
+    params : iterable of shared variables
+        The parameters: float32 or float64, each once.
+
+    Returns
+    -------
+    list of tensor variables
+        One gradient per parameter. A list that was given is returned as it is, the same object; a tuple as a list.
+
+    Raises
+    ------
+    ValueError
+        For a parameter that is not a shared variable or stands there twice; a number of gradients that is not the
+        number of parameters; a gradient that is None or cannot have its parameter's shape; a loss that is not a
+        scalar; parameters that the loss does not depend on (all of them are named).
+    TypeError
+        For a parameter that is not a dense float32 or float64 tensor; a loss or gradient that is not real, or not a
+        tensor variable.
+    """
+    return compute_grads(loss_or_grads, check_params(params))
+
+
+def compute_grads(loss_or_grads, params):
+    names = parameter_names(params)
+    if isinstance(loss_or_grads, list | tuple):
+        check_grads(loss_or_grads, params, names)
+        return loss_or_grads if isinstance(loss_or_grads, list) else list(loss_or_grads)
+    loss = loss_or_grads
+    if not (isinstance(loss, Variable) and isinstance(loss.type, DenseTensorType)):
+        raise TypeError(
+            f"the loss must be a scalar tensor variable, or give a list or tuple of gradients; got {loss!r}."
+        )
+    if loss.ndim != 0:
+        raise ValueError(
+            f"the loss must be a scalar, but {loss} has {loss.ndim} dimension(s); reduce it, with loss.mean() or loss.sum()."
+        )
+    if not loss.dtype.startswith("float"):
+        raise TypeError(f"the loss must be real and continuous, but {loss} has dtype {loss.dtype}.")
+    if not params:
+        return []
+    grads = pytensor.grad(
+        loss, params, disconnected_inputs="ignore", return_disconnected="disconnected", null_gradients="return"
+    )
+    unreached = [name for name, g in zip(names, grads, strict=True) if isinstance(g.type, DisconnectedType)]
+    if unreached:
+        raise ValueError(
+            f"the loss does not depend on {', '.join(unreached)}: no gradient reaches there. Take them out of params, or "
+            "look in the loss for another variable in their place, or for disconnected_grad, an integer cast or argmax."
+        )
+    for name, g in zip(names, grads, strict=True):
+        if isinstance(g.type, NullType):
+            raise ValueError(f"the gradient of the loss with respect to {name} is undefined: {g.type.why_null}")
+    return grads
+
+
+def check_grads(grads, params, names):
+    if len(grads) != len(params):
+        raise ValueError(
+            f"got {len(grads)} gradient expressions for {len(params)} parameters ({', '.join(names)}); "
+            "give one for each, in the same order."
+        )
+    for name, p, g in zip(names, params, grads, strict=True):
+        if g is None:
+            raise ValueError(
+                f"the gradient of {name} is None: the loss does not depend on it. Take it out of params, or give pt.zeros_like({name})."
+            )
+        if not isinstance(g, Variable | np.ndarray | Number):
+            raise TypeError(f"the gradient of {name} must be a tensor variable, not {g!r} ({type(g).__name__}).")
+        if isinstance(g, Variable) and not isinstance(g.type, DenseTensorType):
+            raise TypeError(f"the gradient of {name} must be a dense tensor variable, but it has type {g.type}.")
+        g = pt.as_tensor_variable(g)
+        if g.dtype.startswith("complex"):
+            raise TypeError(f"the gradient of {name} is complex ({g.dtype}); give its real part.")
+        shape = p.get_value(borrow=True).shape
+        if g.ndim != p.ndim or any(n is not None and n != m for n, m in zip(g.type.shape, shape, strict=True)):
+            raise ValueError(
+                f"the gradient of {name} has shape {describe_shape(g)}, but {name} has shape {shape}: they must be equal, "
+                "without broadcasting. Are gradients and params in the same order?"
+            )
+
+
+def describe_shape(x):
+    return "(" + ", ".join("?" if n is None else str(n) for n in x.type.shape) + ("," if x.ndim == 1 else "") + ")"
+
+
+# --- Types ------------------------------------------------------------------------------------------------------------
+
+
+def astype(x, dtype):
+    """Cast `x`, at run time too.
+
+    The cast stays in the graph where the dtype is already right by the types, for two reasons. On JAX, a float32 sum
+    returns its float64 accumulator, and whatever is computed from it would turn parameters into float64. On the C
+    backend, the BLAS rewrites would fold a scalar that multiplies ``dot(x, y)`` into a second matrix product. Rewrites
+    remove only casts of casts, and in a fused loop this one costs nothing.
+    """
+    if isinstance(x, Constant):
+        return pt.constant(np.asarray(x.data, dtype=dtype), name=x.name)
+    return Elemwise(Cast(get_scalar_type(dtype)))(x)
+
+
+def total(x, axis=None, keepdims=False):
+    """The sum of `x`, in its dtype at run time too (see :func:`astype`)."""
+    return astype(pt.sum(x, axis=axis, keepdims=keepdims), x.dtype)
+
+
+def like(key, value):
+    """`value` with the type of `key`, for the update of `key`."""
+    value = pt.as_tensor_variable(value)
+    if value.dtype != key.dtype:
+        value = astype(value, key.dtype)
+    if value.ndim == key.ndim:
+        unknown = [i for i, n in enumerate(key.type.shape) if n == 1 and value.type.shape[i] is None]
+        if unknown:
+            value = pt.specify_broadcastable(value, *unknown)
+    if not key.type.is_super(value.type):
+        raise ValueError(
+            f"the next value of {key} has shape {describe_shape(value)}, but {key} has shape {describe_shape(key)}."
+        )
+    return value
+
+
+# --- Hyper-parameters and clocks --------------------------------------------------------------------------------------
+
+
+def new_state(value, rule, slot, parameter, name, shape=None):
+    variable = pytensor.shared(value, name=name, shape=shape)
+    variable.tag.symupdates = StateTag(rule, slot, parameter)
+    return variable
+
+
+def new_clock(rule):
+    """A count of the updates made: an int64 scalar, 0 at first, which every updates dict that reads it advances."""
+    return new_state(np.asarray(0, dtype="int64"), rule, "t", None, f"{rule}/t")
+
+
+def is_clock(variable):
+    return is_state(variable) and variable.tag.symupdates[1:] == ("t", None)
+
+
+def scalar(name, value, clock=None):
+    """A hyper-parameter as a scalar tensor variable, after refusing what cannot be one.
+
+    Parameters
+    ----------
+    name : str
+        Its name, for the errors.
+    value : number, NumPy scalar, 0-d array, scalar variable, or callable
+        The hyper-parameter. A callable is a schedule: it is called with the clock.
+    clock : callable, optional
+        Gives the clock, an int64 scalar variable. Without it, schedules are refused.
+    """
+    if callable(value) and not isinstance(value, Variable):
+        if clock is None:
+            raise TypeError(f"{name} cannot be a schedule here: no updates dict advances its step.")
+        return scalar(f"the value of the schedule of {name}", value(clock()))
+    if isinstance(value, Variable):
+        x = value
+    else:
+        try:
+            value = np.asarray(value)
+        except ValueError:
+            value = np.asarray(value, dtype=object)
+        x = pt.constant(value, name=name) if value.dtype.kind in "fiu" else value
+    if getattr(x, "ndim", None) != 0:
+        raise ValueError(
+            f"{name} must be a scalar, but it is {value!r}; for rates that differ between parameters, call the rule once "
+            "for each group and merge the dicts."
+        )
+    if not isinstance(x, Variable) or not isinstance(x.type, DenseTensorType) or np.dtype(x.dtype).kind not in "fiu":
+        raise TypeError(
+            f"{name} must be a real number, a scalar variable, or a schedule (a callable step -> value), not {value!r}."
+        )
+    return x
+
+
+# --- The step ---------------------------------------------------------------------------------------------------------
+
+
+class Step:
+    """One training step in the making: what :func:`prepare` and :func:`extend` give a rule to write its math with.
+
+    Iterating gives, for each parameter, ``(parameter, companion, hyper-parameters)``. The companion is the gradient (in
+    a rule) or the next value so far (in a transform); the hyper-parameters come as a tuple of scalars, in the order
+    they were given. All have the parameter's dtype. ``step[variable] = expression`` sets the next value of a parameter
+    or state variable, ``step[variable]`` reads it.
+
+    Attributes
+    ----------
+    params : list of shared variables
+    t : int64 scalar
+        The number of this update, 1 at the first. Reading it makes the count that :meth:`finish` advances.
+    """
+
+    def __init__(self, rule, params, companions, hyper, updates=(), names=None):
+        self.params = params
+        self._updates = OrderedDict(updates)
+        taken = {v.tag.symupdates.rule for v in self._updates if is_state(v)}
+        self._rule = next(r for r in numbered(rule) if r not in taken)
+        self._companions = companions
+        self._names = dict(zip(params, names or parameter_names(params), strict=True))
+        self._clock = None
+        self._hyper = {name: scalar(f"{rule}: {name}", value, self._read_clock) for name, value in hyper.items()}
+        self._scalars = {}
+        self._corrections = {}
+
+    def __iter__(self):
+        for p, companion in zip(self.params, self._companions, strict=True):
+            yield p, companion, self._cast_hyper(p.dtype)
+
+    def __setitem__(self, variable, value):
+        self._updates[variable] = like(variable, value)
+
+    def __getitem__(self, variable):
+        return self._updates[variable]
+
+    @property
+    def t(self):
+        return self._read_clock() + 1
+
+    def state(self, p, slot, init=0.0):
+        """A new state variable for parameter `p`.
+
+        Parameters
+        ----------
+        p : shared variable
+            The parameter it is kept for.
+        slot : str
+            Its role; the variable is named ``<parameter>/<rule>/<slot>``.
+        init : float or array
+            Its initial value: a number, for a variable of the parameter's shape and dtype, or an array, for one of its own.
+        """
+        name = f"{self._names[p]}/{self._rule}/{slot}"
+        if isinstance(init, np.ndarray):
+            return new_state(init, self._rule, slot, p, name)
+        value = np.full(p.get_value(borrow=True).shape, init, dtype=p.dtype)
+        return new_state(value, self._rule, slot, p, name, shape=p.type.shape)
+
+    def bias_correction(self, beta):
+        r""":math:`1 - \beta^t`, what a moving average from zero has gathered of its weights after update `t`.
+
+        In the dtype of `beta` and exact to it at any `t`, which a power of a float32 near one is not: it is
+        computed as ``-expm1(t * log(beta))`` from the integer `t`.
+        """
+        if beta not in self._corrections:
+            self._corrections[beta] = -pt.expm1(astype(self.t, beta.dtype) * pt.log(beta))
+        return self._corrections[beta]
+
+    def finish(self, params_first=False):
+        """The updates dict: what was set, in that order, and last the clocks that its expressions read.
+
+        Parameters
+        ----------
+        params_first : bool
+            Put the entries of the parameters before those of the state.
+        """
+        updates = OrderedDict(sorted(self._updates.items(), key=lambda item: params_first and is_state(item[0])))
+        if self._clock is not None:
+            updates.setdefault(self._clock, self._clock + 1)
+        for variable in graph_inputs(updates.values()):
+            if is_clock(variable):
+                updates.setdefault(variable, variable + 1)
+        return updates
+
+    def _read_clock(self):
+        if self._clock is None:
+            self._clock = new_clock(self._rule)
+        return self._clock
+
+    def _cast_hyper(self, dtype):
+        if dtype not in self._scalars:
+            self._scalars[dtype] = tuple(astype(x, dtype) for x in self._hyper.values())
+        return self._scalars[dtype]
+
+
+def numbered(name):
+    """The name, then ``name_2``, ``name_3`` …"""
+    yield name
+    n = 2
+    while True:
+        yield f"{name}_{n}"
+        n += 1
+
+
+def prepare(rule, loss_or_grads, params, **hyper):
+    """Begin a rule: check its arguments, differentiate the loss, and resolve the hyper-parameters.
+
+    Parameters
+    ----------
+    rule : str
+        The rule's name, for the names of its state.
+    loss_or_grads, params
+        As in :func:`get_or_compute_grads`, with the errors described there.
+    **hyper : number, NumPy scalar, 0-d array, scalar variable, or schedule
+        The hyper-parameters, in the order in which the step is to give them. A schedule is a callable that takes the
+        number of updates made, an int64 scalar variable (0 at the first update), and returns the value.
+
+    Returns
+    -------
+    Step
+        Iterates over ``(parameter, gradient, hyper-parameters)``.
+    """
+    params = check_params(params)
+    grads = [
+        like(p, astype(pt.as_tensor_variable(g), p.dtype))
+        for p, g in zip(params, compute_grads(loss_or_grads, params), strict=True)
+    ]
+    return Step(rule, params, grads, hyper)
+
+
+def extend(transform, updates, params=None, **hyper):
+    """Begin a transform of an updates dict, which is copied and never changed.
+
+    Parameters
+    ----------
+    transform : str
+        The transform's name, for the names of its state.
+    updates : dict
+        The updates to transform: shared variables and their next values.
+    params : iterable of shared variables, optional
+        The parameters to transform; all that the dict updates by default, and never optimizer state. They are known
+        by exclusion (float keys without a state's tag), so give `params` if the dict also updates float variables of
+        your own that are not parameters.
+    **hyper
+        As for :func:`prepare`.
+
+    Returns
+    -------
+    Step
+        Iterates over ``(parameter, next value so far, hyper-parameters)``; it already holds all updates.
+    """
+    if not isinstance(updates, dict):
+        raise TypeError(
+            f"{transform}: updates must be a dict of shared variables and their next values, not {updates!r}."
+        )
+    every = [v for v in updates if isinstance(v, SharedVariable) and not is_state(v) and untrainable(v) is None]
+    params = every if params is None else check_params(params)
+    absent = [str(p) for p in params if p not in updates]
+    if absent:
+        raise ValueError(
+            f"{transform}: {', '.join(absent)} not among the updates; give params that the dict updates, or none for all."
+        )
+    every += [p for p in params if p not in every]
+    names = dict(zip(every, parameter_names(every), strict=True))
+    return Step(transform, params, [like(p, updates[p]) for p in params], hyper, updates, [names[p] for p in params])
