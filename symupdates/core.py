@@ -276,17 +276,22 @@ def total(x, axis=None, keepdims=False):
 def like(key, value):
     """`value` with the type of `key`, for the update of `key`."""
     value = pt.as_tensor_variable(value)
-    if value.dtype != key.dtype:
-        value = astype(value, key.dtype)
-    if value.ndim == key.ndim:
-        unknown = [i for i, n in enumerate(key.type.shape) if n == 1 and value.type.shape[i] is None]
-        if unknown:
-            value = pt.specify_broadcastable(value, *unknown)
-    if not key.type.is_super(value.type):
+    if value.ndim != key.ndim or any(
+        None not in (n, m) and n != m for n, m in zip(value.type.shape, key.type.shape, strict=True)
+    ):
         raise ValueError(
             f"the next value of {key} has shape {describe_shape(value)}, but {key} has shape {describe_shape(key)}."
         )
-    return value
+    if value.dtype != key.dtype:
+        value = astype(value, key.dtype)
+    return value if key.type.is_super(value.type) else pt.specify_shape(value, key.type.shape)
+
+
+def gradient_of(p, g):
+    """`g` in the dtype of `p`, and with its axes of length one: those that the arithmetic would take as unknown."""
+    g = astype(pt.as_tensor_variable(g), p.dtype)
+    axes = [i for i, n in enumerate(p.type.shape) if n == 1 and g.type.shape[i] is None]
+    return pt.specify_broadcastable(g, *axes) if axes else g
 
 
 # --- Hyper-parameters and clocks --------------------------------------------------------------------------------------
@@ -470,10 +475,7 @@ def prepare(rule, loss_or_grads, params, **hyper):
         Iterates over ``(parameter, gradient, hyper-parameters)``.
     """
     params = check_params(params)
-    grads = [
-        like(p, astype(pt.as_tensor_variable(g), p.dtype))
-        for p, g in zip(params, compute_grads(loss_or_grads, params), strict=True)
-    ]
+    grads = [gradient_of(p, g) for p, g in zip(params, compute_grads(loss_or_grads, params), strict=True)]
     return Step(rule, params, grads, hyper)
 
 

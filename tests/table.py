@@ -1,0 +1,94 @@
+"""The rules under test, a row a rule: every generic test in test_rules.py runs for every row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import oracles
+
+import symupdates
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the generic tests need to know of a rule.
+
+    Attributes
+    ----------
+    rule
+        The rule.
+    oracle
+        The same in NumPy, written from the paper: ``oracle(p, grads, **hyper)`` yields after each step a dict of the
+        parameter (``"param"``) and its state by slot.
+    hyper
+        Every hyper-parameter, with a value for the tests: a sum of few powers of two, so that it is the same number
+        in every dtype, and unlike the default.
+    keys
+        For one parameter, the slots in the order of the keys; ``"param"`` stands for the parameter.
+    params_first
+        Whether all parameters come before all state.
+    structure
+        Arguments that are not hyper-parameters, such as a length.
+    """
+
+    rule: Callable
+    oracle: Callable
+    hyper: dict
+    keys: tuple
+    params_first: bool = False
+    structure: tuple = ()
+
+    @property
+    def name(self):
+        return self.rule.__name__
+
+    @property
+    def counts(self):
+        """Whether the rule keeps a count of the updates, without any schedule."""
+        return "t" in self.keys
+
+    @property
+    def slots(self):
+        """The slots kept for each parameter."""
+        return [key for key in self.keys if key not in ("param", "t")]
+
+
+EPS = 2.0**-20
+MOMENTS = {"learning_rate": 2.0**-5, "beta1": 0.875, "beta2": 0.984375, "epsilon": EPS}
+
+ROWS = [
+    Row(symupdates.sgd, oracles.sgd, {"learning_rate": 0.125}, ("param",)),
+    Row(
+        symupdates.momentum,
+        oracles.momentum,
+        {"learning_rate": 0.125, "momentum": 0.75},
+        ("param", "velocity"),
+        params_first=True,
+    ),
+    Row(
+        symupdates.nesterov_momentum,
+        oracles.nesterov_momentum,
+        {"learning_rate": 0.125, "momentum": 0.75},
+        ("param", "velocity"),
+        params_first=True,
+    ),
+    Row(symupdates.adagrad, oracles.adagrad, {"learning_rate": 0.5, "epsilon": EPS}, ("accu", "param")),
+    Row(
+        symupdates.adagrad_window,
+        oracles.adagrad_window,
+        {"learning_rate": 2.0**-5, "epsilon": 0.125},
+        ("accu", "i", "param"),
+        structure=(("n_win", 4),),
+    ),
+    Row(
+        symupdates.rmsprop, oracles.rmsprop, {"learning_rate": 2.0**-5, "rho": 0.875, "epsilon": EPS}, ("accu", "param")
+    ),
+    Row(
+        symupdates.adadelta,
+        oracles.adadelta,
+        {"learning_rate": 0.75, "rho": 0.9375, "epsilon": EPS},
+        ("accu", "param", "delta_accu"),
+    ),
+    Row(symupdates.adam, oracles.adam, MOMENTS, ("m", "v", "param", "t")),
+    Row(symupdates.adamax, oracles.adamax, MOMENTS, ("m", "u", "param", "t")),
+    Row(symupdates.amsgrad, oracles.amsgrad, MOMENTS, ("m", "v", "v_hat", "param", "t")),
+]

@@ -1,0 +1,366 @@
+"""Generic tests: what every rule of the table promises."""
+
+from collections import OrderedDict
+from functools import partial
+from inspect import signature
+
+import numpy as np
+import oracles
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from pytensor.compile import SharedVariable
+from pytensor.graph.traversal import ancestors, graph_inputs
+from table import ROWS
+
+import symupdates
+from symupdates.core import is_state
+
+STEPS = 24
+# A float64 trajectory may differ from the reference's by the order of its operations; a float32 one by its roundings,
+# of which a step makes about ten.
+TOLERANCE = {"float64": 1e-12, "float32": 10 * STEPS * 2.0**-24}
+
+# For what does not depend on the backend: nothing to compile, and hardly any rewrites to lean on.
+PYTHON = "FAST_COMPILE"
+
+every_rule = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+every_floatx = pytest.mark.parametrize("floatx", ["float32", "float64"])
+
+
+def make_param(shape, dtype, name=None, seed=0):
+    return pytensor.shared(np.random.default_rng(seed).normal(size=shape).astype(dtype), name=name)
+
+
+def call(row, loss_or_grads, params, **hyper):
+    return row.rule(loss_or_grads, params, **dict(row.structure), **(row.hyper | hyper))
+
+
+def scheduled(value):
+    """A schedule that changes at every step, exact in every dtype."""
+    return lambda step: value * (4 - step % 3) / 4
+
+
+def values(updates):
+    return [np.array(v.get_value()) for v in updates]
+
+
+def assert_close(got, trajectory, tolerance, label):
+    """Compare `got` with the last of `trajectory`, relative to the largest value each element has had."""
+    scale = np.max(np.abs(trajectory), axis=0)
+    worst = np.max(np.abs(got - trajectory[-1]) - tolerance * scale, initial=-np.inf)
+    assert worst <= 0, f"{label}: {got} instead of {trajectory[-1]} after {len(trajectory)} steps"
+
+
+class Case:
+    """One parameter, its updates, and what the oracle says of it."""
+
+    def __init__(self, row, updates, p, gradients, **hyper):
+        self.keys = {"param": p} | {
+            v.tag.symupdates.slot: v
+            for v in updates
+            if (is_state(v) and v.tag.symupdates.parameter is p) or (row.counts and v.name == f"{row.name}/t")
+        }
+        assert set(self.keys) == set(row.keys)
+        steps = row.oracle(p.get_value().astype("float64"), gradients, **dict(row.structure), **(row.hyper | hyper))
+        self.expected = list(steps)
+        assert len(self.expected) == STEPS
+
+    def check(self, step):
+        tolerance = TOLERANCE[self.keys["param"].dtype]
+        for slot, variable in self.keys.items():
+            got = variable.get_value()
+            assert got.dtype == variable.dtype, f"{variable.name} became {got.dtype}"
+            trajectory = np.array([after[slot] for after in self.expected[: step + 1]], dtype="float64")
+            assert_close(got, trajectory, tolerance, f"{self.keys['param'].name}, {slot}")
+
+
+@every_rule
+@every_floatx
+def test_numbers(row, backend, floatx):
+    """Each step agrees with the oracle, for every dtype and shape, and with schedules; a resumed run repeats it."""
+    shapes = {"vector": (16,), "matrix": (4, 3), "row": (1, 4), "scalar": ()}
+    given = {name: oracles.gradients(STEPS, shape) for name, shape in shapes.items()}
+    given["matrix"] = [g.astype("float32") for g in given["matrix"]]
+    with pytensor.config.change_flags(floatX=floatx):
+        grads = {
+            name: pt.tensor(name, shape=shape, dtype="float32" if name == "matrix" else "float64")
+            for name, shape in shapes.items()
+        }
+        # Fixed hyper-parameters: all shapes and dtypes in one call.
+        dtypes = {"vector": "float64", "matrix": "float32", "row": "float32", "scalar": "float64"}
+        params = {name: make_param(shapes[name], dtype, name) for name, dtype in dtypes.items()}
+        updates = call(row, list(grads.values()), params.values())
+        cases = [Case(row, updates, p, given[name]) for name, p in params.items()]
+        # Each hyper-parameter a schedule.
+        p = make_param(shapes["vector"], "float64", "scheduled")
+        schedules = {name: scheduled(value) for name, value in row.hyper.items()}
+        more = call(row, [grads["vector"]], [p], **schedules)
+        cases.append(Case(row, more, p, given["vector"], **schedules))
+        updates |= more
+        # A shared learning rate, set while training.
+        rate = pytensor.shared(np.float32(0.25), name="rate")
+        p = make_param(shapes["vector"], "float32", "rated")
+        more = call(row, [grads["vector"]], [p], learning_rate=rate)
+        cases.append(
+            Case(row, more, p, given["vector"], learning_rate=lambda step: 0.25 if step < STEPS // 2 else 0.125)
+        )
+        updates |= more
+        step = pytensor.function(list(grads.values()), [], updates=updates, mode=backend)
+
+    for t in range(STEPS):
+        if t == STEPS // 2:
+            rate.set_value(np.float32(0.125))
+            saved = values(updates)
+        step(*(g[t] for g in given.values()))
+        for case in cases:
+            case.check(t)
+
+    uninterrupted = values(updates)
+    for variable, value in zip(updates, saved, strict=True):
+        variable.set_value(value)
+    for t in range(STEPS // 2, STEPS):
+        step(*(g[t] for g in given.values()))
+    for variable, got, expected in zip(updates, values(updates), uninterrupted, strict=True):
+        assert got.dtype == expected.dtype and got.tobytes() == expected.tobytes(), f"{variable.name} is not resumed"
+
+
+@every_rule
+def test_loss_list_and_tuple_agree(row):
+    x = pt.tensor("x", shape=(5, 3), dtype="float64")
+    updates, copies = OrderedDict(), []
+    for form in (lambda loss, ps: loss, pytensor.grad, lambda loss, ps: tuple(pytensor.grad(loss, ps))):
+        W, b = make_param((3, 2), "float64", "W"), make_param((2,), "float64", "b", seed=1)
+        loss = ((x @ W + b) ** 2).mean()
+        copies.append([W, b])
+        updates |= call(row, form(loss, [W, b]), iter([W, b]))
+    step = pytensor.function([x], [], updates=updates, mode=PYTHON)
+    before = copies[0][0].get_value()
+    for t in range(3):
+        step(np.random.default_rng(t).normal(size=(5, 3)))
+    (W, b), *others = [[p.get_value() for p in copy] for copy in copies]
+    assert np.abs(W - before).min() > 0
+    for other in others:
+        np.testing.assert_array_equal(W, other[0])
+        np.testing.assert_array_equal(b, other[1])
+
+
+@every_rule
+def test_kinds_of_hyper_parameter_agree(row):
+    """Every way to give the same number gives the same bits."""
+    inputs = {}
+
+    def new_input(value):
+        x = pt.scalar(dtype="float32")
+        inputs[x] = value
+        return x
+
+    forms = {
+        "number": lambda v: v,
+        "NumPy scalar": np.float32,
+        "0-d array": np.asarray,
+        "shared float32": lambda v: pytensor.shared(np.float32(v)),
+        "shared float64": lambda v: pytensor.shared(np.asarray(v)),
+        "symbolic": lambda v: pytensor.shared(np.array([v])).sum(),
+        "input": new_input,
+        "schedule to a number": lambda v: lambda step: v,
+        "schedule to a variable": lambda v: lambda step: pt.constant(np.float32(v)) + 0 * step,
+    }
+    g = pt.tensor("g", shape=(16,), dtype="float64")
+    updates, params = OrderedDict(), []
+    for make in forms.values():
+        hyper = {name: make(value) for name, value in row.hyper.items()}
+        for dtype in ("float32", "float64"):
+            params.append(make_param((16,), dtype))
+            updates |= call(row, [g], params[-1:], **hyper)
+    step = pytensor.function([g, *inputs], [], updates=updates, mode=PYTHON)
+    before = values(params)
+    for given in oracles.gradients(3, (16,)):
+        step(given, *inputs.values())
+    for kind in (0, 1):
+        first, *others = values(params)[kind::2]
+        assert not np.array_equal(first, before[kind])
+        assert len(others) == len(forms) - 1
+        for name, other in zip(list(forms)[1:], others, strict=True):
+            np.testing.assert_array_equal(first, other, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint16", "float32", "float64"])
+@every_rule
+def test_whole_rates_of_any_dtype(row, dtype):
+    """The learning rate 1 as a shared variable of any dtype, in any precision of the parameter."""
+    for param in ("float32", "float64"):
+        p = make_param((3,), param)
+        rate = pytensor.shared(np.asarray(1, dtype=dtype))
+        updates = call(row, [pt.tensor("g", shape=(3,), dtype="float64")], [p], learning_rate=rate)
+        assert updates[p].dtype == param
+
+
+def test_hyper_parameters_are_rounded_to_the_parameter_first():
+    """0.1 as a number, in float64 and in float32 trains a float32 parameter by the same bits."""
+    row = next(row for row in ROWS if row.name == "adam")
+    g = pt.tensor("g", shape=(16,), dtype="float32")
+    params, updates = [], OrderedDict()
+    for form in (float, np.float64, np.float32, lambda v: pytensor.shared(np.asarray(v, dtype="float32"))):
+        params.append(make_param((16,), "float32"))
+        updates |= row.rule([g], params[-1:], form(0.1), form(0.9), form(0.999), form(1e-8))
+    step = pytensor.function([g], [], updates=updates, mode=PYTHON)
+    for given in oracles.gradients(5, (16,)):
+        step(given.astype("float32"))
+    first, *others = values(params)
+    for other in others:
+        np.testing.assert_array_equal(first, other)
+
+
+@every_rule
+def test_keys(row):
+    """A fresh OrderedDict; keys in the documented order, unique, named and tagged; values of their keys' types."""
+    params = [
+        make_param((2, 3), "float32", "W"),
+        pytensor.shared(np.zeros((3, 1)), shape=(3, 1)),
+        make_param((), "float64", "W"),
+    ]
+    grads = [pt.tensor(shape=(None,) * p.ndim, dtype="float64") for p in params]
+    given = list(params), list(grads)
+    updates = call(row, grads, params)
+    assert type(updates) is OrderedDict
+    assert (params, grads) == given
+
+    names = ["W[0]", "param[1]", "W[2]"]
+    slots = [slot for slot in row.keys if slot != "t"]
+    expected = [(p, n, slot) for p, n in zip(params, names, strict=True) for slot in slots]
+    if row.params_first:
+        expected.sort(key=lambda entry: entry[2] != "param")
+    if row.counts:
+        expected.append((None, "", "t"))
+    assert len(updates) == len(expected)
+    for (key, value), (p, name, slot) in zip(updates.items(), expected, strict=True):
+        assert isinstance(key, SharedVariable)
+        assert value.dtype == key.dtype and key.type.is_super(value.type), key
+        if slot == "param":
+            assert key is p and not is_state(key)
+        else:
+            assert key.name == f"{name}/{row.name}/{slot}".lstrip("/")
+            assert key.tag.symupdates == (row.name, slot, p)
+            if p is not None and key.ndim == p.ndim and key.dtype == p.dtype:
+                assert key.type == p.type
+                assert key.get_value(borrow=True).flags.c_contiguous
+
+    again = call(row, grads, params)
+    state = [v for v in again if is_state(v)]
+    assert not set(state) & set(updates)
+    assert [v.name for v in again] == [v.name for v in updates]
+
+
+@every_rule
+def test_a_schedule_brings_one_clock(row):
+    p, q = make_param((3,), "float64", "p"), make_param((2,), "float32", "q")
+    seen = []
+
+    def schedule(step):
+        seen.append(step)
+        return 0.5
+
+    grads = [pt.vector(), pt.vector()]
+    updates = call(row, grads, [p, q], **dict.fromkeys(row.hyper, schedule))
+    assert len(seen) == len(row.hyper) and len(set(seen)) == 1
+    (clock,) = set(seen)
+    assert clock.name == f"{row.name}/t" and clock.dtype == "int64" and clock.get_value() == 0
+    assert list(updates)[-1] is clock and [v for v in updates if v.name == clock.name] == [clock]
+    seen.clear()
+    other = call(row, grads, [p, q], learning_rate=schedule)
+    assert clock not in other and seen[0] in other
+
+
+@every_rule
+def test_every_shared_variable_that_moves_is_a_key(row):
+    """The dict is closed: what its expressions read is a key, a hyper-parameter or a gradient."""
+    p = make_param((3,), "float64", "p")
+    rate = pytensor.shared(0.5)
+    g = pt.vector("g")
+    hyper = {name: scheduled(value) for name, value in row.hyper.items()} | {"learning_rate": rate}
+    updates = call(row, [g], [p], **hyper)
+    read = {v for v in graph_inputs(updates.values()) if isinstance(v, SharedVariable)}
+    assert read == set(updates) | {rate}
+
+
+@every_rule
+@every_floatx
+def test_a_float32_parameter_has_float32_arithmetic(row, floatx):
+    with pytensor.config.change_flags(floatX=floatx):
+        p = make_param((3,), "float32", "p")
+        g = pt.tensor("g", shape=(3,), dtype="float32")
+        updates = call(row, [g], [p])
+        assert {v.dtype for v in ancestors(updates.values())} <= {"float32", "int64", "int8"}
+
+
+@every_rule
+def test_the_function_itself(row):
+    """Partials, defaults and the signature."""
+    parameters = list(signature(row.rule).parameters.values())
+    assert [q.name for q in parameters[:2]] == ["loss_or_grads", "params"]
+    assert all(q.default is None for q in parameters[:2])
+    hyper = {q.name: q.default for q in parameters[2:]}
+    assert list(hyper) == [*row.hyper, *dict(row.structure)]
+
+    waiting = row.rule()
+    assert isinstance(waiting, partial) and not waiting.args and waiting.keywords == hyper
+    waiting = row.rule(learning_rate=0.5)
+    assert waiting.keywords == hyper | {"learning_rate": 0.5}
+    p = make_param((3,), "float64", "p")
+    waiting.keywords["learning_rate"] = 0.25
+    assert [v.name for v in waiting([pt.vector()], [p])] == [v.name for v in row.rule([pt.vector()], [p])]
+    with pytest.raises(ValueError, match=rf"{row.name}: params missing.*{row.name}\(learning_rate=\.\.\."):
+        row.rule(0.5)
+    with pytest.raises(ValueError, match=f"{row.name}: loss_or_grads missing"):
+        row.rule(params=[p])
+    with pytest.raises(TypeError):
+        row.rule(rate=0.5)
+    assert all(name in row.rule.__doc__ for name in ("Parameters", "Returns", "References", ".. math::", *hyper))
+
+
+@every_rule
+def test_nothing_to_train(row):
+    assert call(row, [], []) == call(row, (), iter([])) == call(row, pt.scalar(), []) == OrderedDict()
+
+
+def test_empty_and_length_one(backend):
+    """Arrays without elements are left in peace; axes of length one that the types do not know of train."""
+    params = [make_param(shape, "float32", str(shape)) for shape in [(0,), (3, 0), (1,), (3, 1)]]
+    grads = [pt.tensor(shape=(None,) * p.ndim, dtype="float32") for p in params]
+    known = pytensor.shared(np.ones((3, 1), "float32"), shape=(3, 1), name="known")
+    params.append(known)
+    grads.append(grads[-1])
+    updates = symupdates.adam(grads, params, learning_rate=0.5)
+    step = pytensor.function(grads[:-1], [], updates=updates, mode=backend)
+    before = values(params)
+    step(*(np.full(p.get_value().shape, -2, "float32") for p in params[:-1]))
+    for p, old in zip(params, before, strict=True):
+        assert p.get_value().dtype == "float32"
+        np.testing.assert_allclose(p.get_value(), old + 0.5, rtol=1e-6)
+
+
+@every_rule
+def test_resume_in_a_new_dict(row):
+    """State carried over by name into a dict built anew continues the run bit for bit."""
+    g = pt.tensor("g", shape=(16,), dtype="float64")
+    given = oracles.gradients(6, (16,))
+
+    def build():
+        updates = call(row, [g], [make_param((16,), "float64", "p")], learning_rate=scheduled(0.5))
+        return updates, pytensor.function([g], [], updates=updates, mode=PYTHON)
+
+    updates, step = build()
+    for t in range(3):
+        step(given[t])
+    saved = {v.name: v.get_value() for v in updates}
+    for t in range(3, 6):
+        step(given[t])
+    resumed, step = build()
+    for v in resumed:
+        v.set_value(saved[v.name])
+    for t in range(3, 6):
+        step(given[t])
+    assert len(saved) == len(updates)
+    for got, expected in zip(values(resumed), values(updates), strict=True):
+        np.testing.assert_array_equal(got, expected)

@@ -1,0 +1,136 @@
+"""apply_momentum and apply_nesterov_momentum."""
+
+from collections import OrderedDict
+from functools import partial
+
+import numpy as np
+import oracles
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from table import ROWS
+from test_rules import PYTHON, STEPS, assert_close, call, every_rule, make_param, values
+
+import symupdates
+from symupdates import adam, apply_momentum, apply_nesterov_momentum, momentum, nesterov_momentum, rmsprop, sgd
+from symupdates.core import is_state
+
+PAIRS = [(apply_momentum, momentum), (apply_nesterov_momentum, nesterov_momentum)]
+every_transform = pytest.mark.parametrize(
+    "transform", [apply_momentum, apply_nesterov_momentum], ids=lambda transform: transform.__name__
+)
+
+
+@every_transform
+@every_rule
+def test_numbers_on_every_rule(transform, row):
+    """A rule's steps, accelerated: the parameters only, not the rule's own state."""
+    given = oracles.gradients(STEPS, (16,))
+    g = pt.tensor("g", shape=(16,), dtype="float64")
+    p = make_param((16,), "float64", "p")
+    expected = list(
+        getattr(oracles, transform.__name__)(
+            p.get_value(), given, row.oracle, momentum=0.75, **dict(row.structure), **row.hyper
+        )
+    )
+    updates = transform(call(row, [g], [p]), momentum=0.75)
+    velocity = list(updates)[-1]
+    assert velocity.tag.symupdates.slot == "velocity"
+    step = pytensor.function([g], [], updates=updates, mode=PYTHON)
+    for t in range(STEPS):
+        step(given[t])
+        assert_close(p.get_value(), [after["param"] for after in expected[: t + 1]], 1e-12, "param")
+        assert_close(velocity.get_value(), [after["velocity"] for after in expected[: t + 1]], 1e-9, "velocity")
+
+
+@pytest.mark.parametrize("transform, rule", PAIRS)
+def test_on_sgd_it_is_the_rule(transform, rule, backend):
+    g = pt.tensor("g", shape=(3,), dtype="float32")
+    p, q = make_param((3,), "float32", "p"), make_param((3,), "float32", "p")
+    updates = rule([g], [p], 0.1, 0.9) | transform(sgd([g], [q], 0.1), momentum=0.9)
+    step = pytensor.function([g], [], updates=updates, mode=backend)
+    for t in range(8):
+        step(np.random.default_rng(t).normal(size=3).astype("float32"))
+    for v in updates:
+        assert v.get_value().dtype == v.dtype
+    np.testing.assert_allclose(p.get_value(), q.get_value(), rtol=1e-5)
+
+
+@every_transform
+def test_only_parameters_by_default(transform):
+    W, b = make_param((3, 2), "float64", "W"), make_param((2,), "float64")
+    loss = (W**2).sum() + (b**2).sum()
+    before = adam(loss, [W, b], learning_rate=lambda step: 1.0 / (step + 1))
+    entries = list(before.items())
+    after = transform(before)
+    assert type(after) is OrderedDict and list(before.items()) == entries
+    name = transform.__name__.removeprefix("apply_")
+    assert list(after)[: len(before)] == list(before)
+    assert [v.name for v in after][len(before) :] == [f"W/{name}/velocity", f"param[1]/{name}/velocity"]
+    assert [v for v in before if after[v] is not before[v]] == [W, b]
+    only = transform(before, params=iter([b]))
+    assert [v for v in before if only[v] is not before[v]] == [b]
+    assert [v.name for v in only if v not in before] == [f"param[1]/{name}/velocity"]
+
+
+@every_transform
+def test_foreign_keys(transform):
+    """Integer counters and generators are left alone; a dict written by hand is accelerated whole."""
+    W = make_param((3,), "float64", "W")
+    count = pytensor.shared(0, name="count")
+    rng = pytensor.shared(np.random.default_rng(0), name="rng")
+    updates = {W: W - 1, count: count + 1, rng: rng}
+    after = transform(updates, momentum=0.5)
+    assert [v for v in updates if after[v] is not updates[v]] == [W]
+    assert len(after) == 4
+
+
+@every_transform
+def test_rmsprop_stays_finite(transform):
+    """Accelerating the accumulators as well, as Lasagne and PyMC do, makes this one NaN."""
+    x = np.random.default_rng(0).normal(size=(50, 5))
+    y = x @ np.arange(5.0)
+    W = pytensor.shared(np.zeros(5), name="W")
+    loss = ((pt.dot(x, W) - y) ** 2).mean()
+    step = pytensor.function([], loss, updates=transform(rmsprop(loss, [W], learning_rate=0.01)), mode=PYTHON)
+    losses = [float(step()) for _ in range(300)]
+    assert losses[-1] < 1e-2 * losses[0]
+
+
+@every_transform
+def test_twice_has_names_of_its_own(transform):
+    W = make_param((3,), "float64", "W")
+    name = transform.__name__.removeprefix("apply_")
+    updates = transform(transform(sgd((W**2).sum(), [W]), momentum=lambda step: 0.5), momentum=lambda step: 0.5)
+    names = [v.name for v in updates]
+    assert names == ["W", f"W/{name}/velocity", f"{name}/t", f"W/{name}_2/velocity", f"{name}_2/t"]
+    assert all(is_state(v) for v in list(updates)[1:])
+
+
+@every_transform
+def test_waits_for_the_updates(transform):
+    waiting = transform(momentum=0.5)
+    assert isinstance(waiting, partial) and waiting.keywords == {"params": None, "momentum": 0.5}
+    W = make_param((3,), "float64", "W")
+    assert len(waiting(sgd((W**2).sum(), [W]))) == 2
+
+
+@pytest.mark.parametrize("form", ["rule", "transform"])
+def test_small_float32_steps_add_up(form, backend):
+    """Steps far below the parameter's rounding still gather in the velocity."""
+    p = pytensor.shared(np.full(3, 1.0, "float32"), name="p")
+    g = pt.tensor("g", shape=(3,), dtype="float32")
+    updates = momentum([g], [p], 1e-9, 0.9) if form == "rule" else apply_momentum(sgd([g], [p], 1e-9), momentum=0.9)
+    velocity = list(updates)[1]
+    step = pytensor.function([g], [], updates=updates, mode=backend)
+    for _ in range(100):
+        step(np.ones(3, "float32"))
+    np.testing.assert_allclose(velocity.get_value(), -1e-8 * (1 - 0.9**100), rtol=1e-4)
+
+
+def test_rows_cover_the_rules():
+    """No public rule is missing from the table."""
+    rules = {name for name in symupdates.__all__ if hasattr(getattr(symupdates, name), "__wrapped__")}
+    transforms = {"apply_momentum", "apply_nesterov_momentum"}
+    assert {row.name for row in ROWS} == rules - transforms
+    assert values([]) == []
