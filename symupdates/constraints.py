@@ -38,8 +38,8 @@ def norm_constraint(tensor_var, max_norm, norm_axes=None, epsilon=1e-7):
     Raises
     ------
     ValueError
-        If `tensor_var` has 0, 1 or more than 5 dimensions and `norm_axes` is not given; if an axis does not exist or stands
-        there twice; if `max_norm` or `epsilon` is not a scalar.
+        If `tensor_var` has 0, 1 or more than 5 dimensions and `norm_axes` is not given; if an axis does not exist or
+        stands there twice; if `max_norm` or `epsilon` is not a scalar.
     TypeError
         If `max_norm` or `epsilon` is not real, or a schedule.
 
@@ -86,19 +86,19 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
     tensor_vars : iterable of tensor variables
         The tensors to scale, of any shapes and float dtypes.
     max_norm : hyper-parameter
-        The bound :math:`c`, in units of the tensors: a number, a scalar variable or a schedule, whose step is advanced by
-        the updates dict of the rule that takes the gradients.
+        The bound :math:`c`, in units of the tensors: a number, a scalar variable or a schedule, whose step is
+        advanced by the updates dict of the rule that takes the gradients.
     epsilon : hyper-parameter
-        Keeps zero tensors at zero. It also shrinks tensors within the bound by the factor :math:`n/(n + \epsilon)`, as in
-        Lasagne.
+        Keeps zero tensors at zero. It also shrinks tensors within the bound by the factor :math:`n/(n + \epsilon)`,
+        as in Lasagne.
     return_norm : bool
         Return the norm too, for monitoring.
 
     Returns
     -------
     list of tensor variables
-        The scaled tensors, each of its own shape and dtype; with `return_norm`, the pair of this list and the norm before
-        scaling, in the largest dtype among the tensors.
+        The scaled tensors, each of its own shape and dtype; with `return_norm`, the pair of this list and the norm
+        before scaling, in the largest dtype among the tensors.
 
     Raises
     ------

@@ -87,8 +87,8 @@ def awaits(*data):
                 return partial(wrapper, **others)
             name = function.__name__
             raise ValueError(
-                f"{name}: {' and '.join(missing)} missing. Give {' and '.join(data)} together for the updates; or none of "
-                "them, and the others by keyword, for a partial that waits for them: "
+                f"{name}: {' and '.join(missing)} missing. Give {' and '.join(data)} together for the updates; or none "
+                "of them, and the others by keyword, for a partial that waits for them: "
                 f"{name}({', '.join(f'{other}=...' for other in others)})."
             )
 
@@ -121,8 +121,8 @@ def check_params(params):
     for i, p in enumerate(params):
         if not isinstance(p, SharedVariable):
             raise ValueError(
-                f"params must contain shared variables only, but params[{i}] is {p!r} ({type(p).__name__}). Make it one "
-                "with pytensor.shared(value); for an expression, give the shared variables it is computed from."
+                f"params must contain shared variables only, but params[{i}] is {p!r} ({type(p).__name__}). Make it "
+                "one with pytensor.shared(value); for an expression, give the shared variables it is computed from."
             )
     names = parameter_names(params)
     for name, p in zip(names, params, strict=True):
@@ -201,7 +201,8 @@ def compute_grads(loss_or_grads, params):
         )
     if loss.ndim != 0:
         raise ValueError(
-            f"the loss must be a scalar, but {loss} has {loss.ndim} dimension(s); reduce it, with loss.mean() or loss.sum()."
+            f"the loss must be a scalar, but {loss} has {loss.ndim} dimension(s); reduce it, with loss.mean() or "
+            "loss.sum()."
         )
     if not loss.dtype.startswith("float"):
         raise TypeError(f"the loss must be real and continuous, but {loss} has dtype {loss.dtype}.")
@@ -213,8 +214,9 @@ def compute_grads(loss_or_grads, params):
     unreached = [name for name, g in zip(names, grads, strict=True) if isinstance(g.type, DisconnectedType)]
     if unreached:
         raise ValueError(
-            f"the loss does not depend on {', '.join(unreached)}: no gradient reaches there. Take them out of params, or "
-            "look in the loss for another variable in their place, or for disconnected_grad, an integer cast or argmax."
+            f"the loss does not depend on {', '.join(unreached)}: no gradient reaches there. Take them out of params, "
+            "or look in the loss for another variable in their place, or for disconnected_grad, an integer cast or "
+            "argmax."
         )
     for name, g in zip(names, grads, strict=True):
         if isinstance(g.type, NullType):
@@ -231,7 +233,8 @@ def check_grads(grads, params, names):
     for name, p, g in zip(names, params, grads, strict=True):
         if g is None:
             raise ValueError(
-                f"the gradient of {name} is None: the loss does not depend on it. Take it out of params, or give pt.zeros_like({name})."
+                f"the gradient of {name} is None: the loss does not depend on it. Take it out of params, or give "
+                f"pt.zeros_like({name})."
             )
         if not isinstance(g, Variable | np.ndarray | Number):
             raise TypeError(f"the gradient of {name} must be a tensor variable, not {g!r} ({type(g).__name__}).")
@@ -243,8 +246,8 @@ def check_grads(grads, params, names):
         shape = p.get_value(borrow=True).shape
         if g.ndim != p.ndim or any(n is not None and n != m for n, m in zip(g.type.shape, shape, strict=True)):
             raise ValueError(
-                f"the gradient of {name} has shape {describe_shape(g)}, but {name} has shape {shape}: they must be equal, "
-                "without broadcasting. Are gradients and params in the same order?"
+                f"the gradient of {name} has shape {describe_shape(g)}, but {name} has shape {shape}: they must be "
+                "equal, without broadcasting. Are gradients and params in the same order?"
             )
 
 
@@ -338,8 +341,8 @@ def scalar(name, value, clock=None):
         x = pt.constant(value, name=name) if value.dtype.kind in "fiu" else value
     if getattr(x, "ndim", None) != 0:
         raise ValueError(
-            f"{name} must be a scalar, but it is {value!r}; for rates that differ between parameters, call the rule once "
-            "for each group and merge the dicts."
+            f"{name} must be a scalar, but it is {value!r}; for rates that differ between parameters, call the rule "
+            "once for each group and merge the dicts."
         )
     if not isinstance(x, Variable) or not isinstance(x.type, DenseTensorType) or np.dtype(x.dtype).kind not in "fiu":
         raise TypeError(
@@ -402,7 +405,8 @@ class Step:
         slot : str
             Its role; the variable is named ``<parameter>/<rule>/<slot>``.
         init : float or array
-            Its initial value: a number, for a variable of the parameter's shape and dtype, or an array, for one of its own.
+            Its initial value: a number, for a variable of the parameter's shape and dtype, or an array, for one of
+            its own.
         """
         name = f"{self._names[p]}/{self._rule}/{slot}"
         if isinstance(init, np.ndarray):
@@ -509,7 +513,8 @@ def extend(transform, updates, params=None, **hyper):
     absent = [str(p) for p in params if p not in updates]
     if absent:
         raise ValueError(
-            f"{transform}: {', '.join(absent)} not among the updates; give params that the dict updates, or none for all."
+            f"{transform}: {', '.join(absent)} not among the updates; give params that the dict updates, or none for "
+            "all of them."
         )
     every += [p for p in params if p not in every]
     names = dict(zip(every, parameter_names(every), strict=True))

@@ -72,7 +72,12 @@ JAX_PROGRAM = """
 @pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 @pytest.mark.parametrize(
     "dtype, x64, trained_in",
-    [("float32", False, "float32"), ("float32", True, "float32"), ("float64", False, "float32"), ("float64", True, "float64")],
+    [
+        ("float32", False, "float32"),
+        ("float32", True, "float32"),
+        ("float64", False, "float32"),
+        ("float64", True, "float64"),
+    ],
 )
 def test_jax_under_floatx_float32(dtype, x64, trained_in):
     """PyTensor then turns JAX's 64 bits off: float64 parameters need them back, or train in single, as JAX warns."""

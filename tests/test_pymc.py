@@ -8,6 +8,8 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from pytensor.graph.replace import graph_replace
+from readme import blocks
 from table import ROWS
 from test_rules import PYTHON, STEPS, call, make_param
 
@@ -103,22 +105,24 @@ def test_full_rank_with_momentum(model):
     assert abs(approx.mean.eval().item() - 5 / 11) < 0.1
 
 
-def test_map_by_gradient_descent(model):
-    """The recipe of the README: continuous value variables become shared variables."""
-    (value,) = model.continuous_value_vars
-    point = model.initial_point()
-    mu = pytensor.shared(np.asarray(point[value.name]), name=value.name)
-    loss = pytensor.graph.replace.graph_replace(-model.logp(jacobian=False), {value: mu}, strict=True)
-    updates = symupdates.adam(loss, [mu], learning_rate=lambda step: 0.1 * 0.99**step)
-    step = pm.compile([], loss, updates=updates)
-    for _ in range(800):
-        step()
-    assert abs(mu.get_value() - 5 / 11) < 1e-5
-
-
 def test_pytensor_function_takes_the_dict(model):
     optimizer = partial(symupdates.adam, learning_rate=0.1)
     assert isinstance(symupdates.adam(learning_rate=0.1), partial)
     p = make_param((3,), "float64", "p")
     assert list(optimizer((p**2).sum(), [p]))[2] is p
     assert call(ROWS[0], (p**2).sum(), [p]).keys() == {p}
+
+
+def test_readme(model, monkeypatch):
+    """The two blocks of README.md, as they stand."""
+    monkeypatch.setattr(pm, "fit", partial(pm.fit, progressbar=False, random_seed=1))
+    names = {"pm": pm, "pytensor": pytensor, "symupdates": symupdates, "model": model, "graph_replace": graph_replace}
+    advi, map_estimate = blocks("python", "From Lasagne and from PyMC")
+    exec(advi, names)
+    assert abs(names["approx"].mean.eval().item() - 5 / 11) < 0.03
+    assert abs(names["approx"].std.eval().item() - 11**-0.5) < 0.01
+    exec(map_estimate, names)
+    for _ in range(1000):
+        names["step"]()
+    ((_, mu),) = names["shared"].items()
+    assert abs(mu.get_value() - 5 / 11) < 1e-4

@@ -9,7 +9,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from table import ROWS
-from test_rules import PYTHON, STEPS, assert_close, call, every_rule, make_param, values
+from test_rules import PYTHON, STEPS, assert_close, call, every_rule, make_param
 
 import symupdates
 from symupdates import adam, apply_momentum, apply_nesterov_momentum, momentum, nesterov_momentum, rmsprop, sgd
@@ -28,19 +28,20 @@ def test_numbers_on_every_rule(transform, row):
     given = oracles.gradients(STEPS, (16,))
     g = pt.tensor("g", shape=(16,), dtype="float64")
     p = make_param((16,), "float64", "p")
-    expected = list(
-        getattr(oracles, transform.__name__)(
-            p.get_value(), given, row.oracle, momentum=0.75, **dict(row.structure), **row.hyper
-        )
-    )
+    rule = partial(row.oracle, **dict(row.structure), **row.hyper)
+    expected = list(getattr(oracles, transform.__name__)(p.get_value(), given, rule, momentum=0.75))
     updates = transform(call(row, [g], [p]), momentum=0.75)
     velocity = list(updates)[-1]
     assert velocity.tag.symupdates.slot == "velocity"
     step = pytensor.function([g], [], updates=updates, mode=PYTHON)
     for t in range(STEPS):
         step(given[t])
-        assert_close(p.get_value(), [after["param"] for after in expected[: t + 1]], 1e-12, "param")
-        assert_close(velocity.get_value(), [after["velocity"] for after in expected[: t + 1]], 1e-9, "velocity")
+        trajectory = [after["param"] for after in expected[: t + 1]]
+        assert_close(p.get_value(), trajectory, 1e-12, "param")
+        # The oracle knows the rule's step as a difference of parameters only, and so to their rounding.
+        np.testing.assert_array_less(
+            np.abs(velocity.get_value() - expected[t]["velocity"]), 1e-14 * STEPS * np.max(np.abs(trajectory), axis=0)
+        )
 
 
 @pytest.mark.parametrize("transform, rule", PAIRS)
@@ -128,9 +129,7 @@ def test_small_float32_steps_add_up(form, backend):
     np.testing.assert_allclose(velocity.get_value(), -1e-8 * (1 - 0.9**100), rtol=1e-4)
 
 
-def test_rows_cover_the_rules():
-    """No public rule is missing from the table."""
+def test_no_public_rule_is_missing_from_the_table():
     rules = {name for name in symupdates.__all__ if hasattr(getattr(symupdates, name), "__wrapped__")}
     transforms = {"apply_momentum", "apply_nesterov_momentum"}
     assert {row.name for row in ROWS} == rules - transforms
-    assert values([]) == []

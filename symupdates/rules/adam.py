@@ -28,8 +28,8 @@ def adam(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2=
         The decays :math:`\beta_1, \beta_2` of the averages, which reach back about :math:`1/(1-\beta)` steps. The
         defaults are the paper's.
     epsilon : hyper-parameter
-        Keeps a coordinate without gradients at rest. It is the paper's :math:`\hat\epsilon`, of the more efficient form at
-        the end of its section 2, as in Lasagne and keras. The paper's algorithm, torch and optax add it after
+        Keeps a coordinate without gradients at rest. It is the paper's :math:`\hat\epsilon`, of the more efficient
+        form at the end of its section 2, as in Lasagne and keras. The paper's algorithm, torch and optax add it after
         correcting :math:`v`; to step as they do with :math:`\epsilon`, give :math:`\epsilon\sqrt{1 - \beta_2^t}`, a
         schedule: ``lambda t: 1e-8 * (1 - 0.999 ** (t + 1)) ** 0.5``.
 
@@ -100,7 +100,8 @@ def adamax(loss_or_grads=None, params=None, learning_rate=0.002, beta1=0.9, beta
 
     References
     ----------
-    .. [1] D. P. Kingma and J. Ba (2015). Adam: a method for stochastic optimization, section 7.1. ICLR. arXiv:1412.6980.
+    .. [1] D. P. Kingma and J. Ba (2015). Adam: a method for stochastic optimization, section 7.1. ICLR.
+       arXiv:1412.6980.
     """
     step = prepare(
         "adamax", loss_or_grads, params, learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon
@@ -140,16 +141,15 @@ def amsgrad(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, bet
     Returns
     -------
     OrderedDict
-        For each parameter in order: the next value of its ``m``, of its ``v``, of its ``v_hat``, then its own; last, the
-        count ``t``.
+        For each parameter in order: the next value of its ``m``, of its ``v``, of its ``v_hat``, then its own; last,
+        the count ``t``.
 
-    Notes
-    -----
-    The paper leaves the bias corrections out. Lasagne, keras and torch apply them after the maximum, as here; optax takes
-    the maximum of the corrected averages, which is another trajectory.
+    Notes ----- The paper leaves the bias corrections out. Lasagne, keras and torch apply them after the maximum, as
+    here; optax takes the maximum of the corrected averages, which is another trajectory.
 
-    State: ``m``, ``v`` and ``v_hat``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one for
-    all parameters, the number of updates made. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+    State: ``m``, ``v`` and ``v_hat``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one
+    for all parameters, the number of updates made. Hyper-parameters, partials and errors are as for
+    :func:`~symupdates.sgd`.
 
     References
     ----------

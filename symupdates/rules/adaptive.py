@@ -27,9 +27,9 @@ def adagrad(loss_or_grads=None, params=None, learning_rate=1.0, epsilon=1e-6):
         The step size :math:`\eta`, in units of the parameter: the length of the first step of each coordinate (a little
         less, by `epsilon`). The default 1.0 is Lasagne's; 0.01 to 0.1 suits neural networks.
     epsilon : hyper-parameter
-        Keeps a coordinate without gradients at rest instead of dividing zero by zero. In units of the squared gradient:
-        it stands inside the root, as in Lasagne, optax and keras (torch adds its own outside). Gradients below its root,
-        0.001, take smaller steps; lower it if yours are.
+        Keeps a coordinate without gradients at rest instead of dividing zero by zero. In units of the squared
+        gradient: it stands inside the root, as in Lasagne, optax and keras (torch adds its own outside). Gradients
+        below its root, 0.001, take smaller steps; lower it if yours are.
 
     Returns
     -------
@@ -42,8 +42,8 @@ def adagrad(loss_or_grads=None, params=None, learning_rate=1.0, epsilon=1e-6):
     step is :math:`\eta/\sqrt{t}`: the rate decays by itself and never recovers, which :func:`rmsprop` and
     :func:`adadelta` were made to avoid.
 
-    State: ``accu`` (:math:`G`), zero at first, of the parameter's shape and dtype. Hyper-parameters, partials and errors
-    are as for :func:`~symupdates.sgd`.
+    State: ``accu`` (:math:`G`), zero at first, of the parameter's shape and dtype. Hyper-parameters, partials and
+    errors are as for :func:`~symupdates.sgd`.
 
     References
     ----------
@@ -78,7 +78,8 @@ def adagrad_window(loss_or_grads=None, params=None, learning_rate=0.001, epsilon
         Keeps a coordinate without gradients at rest. In units of the squared gradient; PyMC's default 0.1 is large, so
         gradients well below 0.3 take steps in proportion to their size, as in :func:`~symupdates.sgd`.
     n_win : int
-        The number :math:`n` of gradients in the window, at least 1. It is the length of a state variable, hence a number.
+        The number :math:`n` of gradients in the window, at least 1. It is the length of a state variable, hence a
+        number.
 
     Returns
     -------
@@ -156,13 +157,13 @@ def rmsprop(loss_or_grads=None, params=None, learning_rate=1.0, rho=0.9, epsilon
     The average starts at zero and is not corrected for that: the first steps are longer by :math:`1/\sqrt{1-\rho^t}`,
     3.2 times at the first with the default `rho`.
 
-    State: ``accu`` (:math:`v`), zero at first, of the parameter's shape and dtype. Hyper-parameters, partials and errors
-    are as for :func:`~symupdates.sgd`.
+    State: ``accu`` (:math:`v`), zero at first, of the parameter's shape and dtype. Hyper-parameters, partials and
+    errors are as for :func:`~symupdates.sgd`.
 
     References
     ----------
-    .. [1] T. Tieleman and G. Hinton (2012). Lecture 6.5, rmsprop: divide the gradient by a running average of its recent
-       magnitude. COURSERA: Neural Networks for Machine Learning.
+    .. [1] T. Tieleman and G. Hinton (2012). Lecture 6.5, rmsprop: divide the gradient by a running average of its
+       recent magnitude. COURSERA: Neural Networks for Machine Learning.
     """
     step = prepare("rmsprop", loss_or_grads, params, learning_rate=learning_rate, rho=rho, epsilon=epsilon)
     for p, g, (eta, rho, eps) in step:

@@ -1,0 +1,80 @@
+"""README.md and the docstrings hold: their examples run, and a rule added by the recipe gets every test."""
+
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import HAVE_JAX
+from readme import ROOT, blocks
+from table import ROWS
+
+import symupdates
+
+
+def test_tour():
+    failed, attempted = doctest.testfile(str(ROOT / "README.md"), module_relative=False, encoding="utf-8")
+    assert attempted > 30 and failed == 0
+
+
+MODULES = [module.name for module in pkgutil.walk_packages(symupdates.__path__, "symupdates.")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    failed, _ = doctest.testmod(importlib.import_module(name))
+    assert failed == 0
+
+
+def test_some_docstrings_have_examples():
+    tests = [t for name in MODULES for t in doctest.DocTestFinder().find(importlib.import_module(name)) if t.examples]
+    assert len(tests) >= 2
+
+
+def test_quick_start_is_two_commands():
+    install, test = blocks("sh", "Quick start")
+    assert "examples/mlp.py" in install and "pytest" in test
+
+
+def test_every_rule_and_example_is_listed():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for row in ROWS:
+        assert f"| `{row.name}` |" in text
+    for name in symupdates.__all__:
+        assert f"`{name}`" in text
+    for program in (ROOT / "examples").glob("[a-z]*.py"):
+        if 'if __name__ == "__main__":' in program.read_text(encoding="utf-8"):
+            assert f"`examples/{program.name}`" in text
+
+
+def test_recipe(tmp_path):
+    """A copy of the project, the blocks of the recipe put where it says, and the generic tests for the new rule."""
+    for part in ("symupdates", "tests", "pyproject.toml"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, tmp_path / part)
+    rule, *appended = blocks("python", "Add a rule")
+    targets = ["symupdates/__init__.py", "tests/oracles.py", "tests/table.py"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (new_file,) = re.findall(r"in a new file `(.*?)`", text)
+    (tmp_path / new_file).write_text(rule, encoding="utf-8")
+    for target, block in zip(targets, appended, strict=True):
+        assert f"`{target}`" in text
+        with open(tmp_path / target, "a", encoding="utf-8") as file:
+            file.write("\n\n" + block)
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "powersign"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "tests/test_rules.py", "tests/test_transforms.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout
+    (passed,) = re.findall(r"(\d+) passed", run.stdout)
+    # Every generic test of test_rules.py and those of the two transforms; two precisions on each backend.
+    assert int(passed) >= 20 - 2 * (not HAVE_JAX), run.stdout
