@@ -1,6 +1,7 @@
 """Bounds on the norms of tensors: of weights after their update, of all gradients before it."""
 
 from collections.abc import Iterable
+from functools import cache, partial
 
 import pytensor.tensor as pt
 from pytensor.scalar import upcast
@@ -41,7 +42,7 @@ def norm_constraint(tensor_var, max_norm, norm_axes=None, epsilon=1e-7):
         If `tensor_var` has 0, 1 or more than 5 dimensions and `norm_axes` is not given; if an axis does not exist or
         stands there twice; if `max_norm` or `epsilon` is not a scalar.
     TypeError
-        If `max_norm` or `epsilon` is not real, or a schedule.
+        If the tensor, `max_norm` or `epsilon` is not real; if one of these two is a schedule.
 
     Examples
     --------
@@ -60,6 +61,8 @@ def norm_constraint(tensor_var, max_norm, norm_axes=None, epsilon=1e-7):
        prevent neural networks from overfitting, section 5.1. JMLR 15.
     """
     x = pt.as_tensor_variable(tensor_var)
+    if not x.dtype.startswith("float"):
+        raise TypeError(f"norm_constraint: the tensor must be real, but {x} has dtype {x.dtype}.")
     if norm_axes is not None:
         axes = tuple(norm_axes) if isinstance(norm_axes, Iterable) else (norm_axes,)
     elif x.ndim == 2:
@@ -131,13 +134,7 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
         if x is None or not (tensor := pt.as_tensor_variable(x)).dtype.startswith("float"):
             raise TypeError(f"total_norm_constraint: tensor_vars[{i}] must be a float tensor variable, not {x!r}.")
         tensors.append(tensor)
-    clocks = []
-
-    def clock():
-        if not clocks:
-            clocks.append(new_clock("total_norm_constraint"))
-        return clocks[0]
-
+    clock = cache(partial(new_clock, "total_norm_constraint"))
     dtype = upcast(*(x.dtype for x in tensors)) if tensors else "float64"
     max_norm = astype(scalar("total_norm_constraint: max_norm", max_norm, clock), dtype)
     epsilon = astype(scalar("total_norm_constraint: epsilon", epsilon, clock), dtype)

@@ -20,7 +20,7 @@ bits. Inside a rule, ``1 - beta`` is then exact, and so the weights of a moving 
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from inspect import signature
 from numbers import Number
 from typing import NamedTuple
@@ -325,7 +325,7 @@ def scalar(name, value, clock=None):
     value : number, NumPy scalar, 0-d array, scalar variable, or callable
         The hyper-parameter. A callable is a schedule: it is called with the clock.
     clock : callable, optional
-        Gives the clock, an int64 scalar variable. Without it, schedules are refused.
+        Makes the clock, at the first call, and returns it. Without it, schedules are refused.
     """
     if callable(value) and not isinstance(value, Variable):
         if clock is None:
@@ -366,18 +366,19 @@ class Step:
     ----------
     params : list of shared variables
     t : int64 scalar
-        The number of this update, 1 at the first. Reading it makes the count that :meth:`finish` advances.
+        The number of this update, 1 at the first.
     """
 
     def __init__(self, rule, params, companions, hyper, updates=(), names=None):
         self.params = params
         self._updates = OrderedDict(updates)
-        taken = {v.tag.symupdates.rule for v in self._updates if is_state(v)}
-        self._rule = next(r for r in numbered(rule) if r not in taken)
+        rules = {v.tag.symupdates.rule for v in self._updates if is_state(v)}
+        self._rule = next(r for r in numbered(rule) if r not in rules)
         self._companions = companions
         self._names = dict(zip(params, names or parameter_names(params), strict=True))
-        self._clock = None
-        self._hyper = {name: scalar(f"{rule}: {name}", value, self._read_clock) for name, value in hyper.items()}
+        self._taken = {v.name for v in self._updates} | set(self._names.values())
+        self._clock = cache(partial(new_clock, self._rule))
+        self._hyper = {name: scalar(f"{rule}: {name}", value, self._clock) for name, value in hyper.items()}
         self._scalars = {}
         self._corrections = {}
 
@@ -393,7 +394,7 @@ class Step:
 
     @property
     def t(self):
-        return self._read_clock() + 1
+        return self._clock() + 1
 
     def state(self, p, slot, init=0.0):
         """A new state variable for parameter `p`.
@@ -408,7 +409,7 @@ class Step:
             Its initial value: a number, for a variable of the parameter's shape and dtype, or an array, for one of
             its own.
         """
-        name = f"{self._names[p]}/{self._rule}/{slot}"
+        name = self._unique(f"{self._names[p]}/{self._rule}/{slot}")
         if isinstance(init, np.ndarray):
             return new_state(init, self._rule, slot, p, name)
         value = np.full(p.get_value(borrow=True).shape, init, dtype=p.dtype)
@@ -425,7 +426,7 @@ class Step:
         return self._corrections[beta]
 
     def finish(self, params_first=False):
-        """The updates dict: what was set, in that order, and last the clocks that its expressions read.
+        """The updates dict: what was set, in that order, and last the clocks that its expressions read, all of them.
 
         Parameters
         ----------
@@ -433,17 +434,16 @@ class Step:
             Put the entries of the parameters before those of the state.
         """
         updates = OrderedDict(sorted(self._updates.items(), key=lambda item: params_first and is_state(item[0])))
-        if self._clock is not None:
-            updates.setdefault(self._clock, self._clock + 1)
         for variable in graph_inputs(updates.values()):
-            if is_clock(variable):
-                updates.setdefault(variable, variable + 1)
+            if is_clock(variable) and variable not in updates:
+                variable.name = self._unique(variable.name)
+                updates[variable] = variable + 1
         return updates
 
-    def _read_clock(self):
-        if self._clock is None:
-            self._clock = new_clock(self._rule)
-        return self._clock
+    def _unique(self, name):
+        name = next(n for n in numbered(name) if n not in self._taken)
+        self._taken.add(name)
+        return name
 
     def _cast_hyper(self, dtype):
         if dtype not in self._scalars:

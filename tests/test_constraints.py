@@ -67,6 +67,8 @@ def test_norm_constraint_errors():
     x = pt.matrix("x")
     with pytest.raises(TypeError, match="max_norm cannot be a schedule here"):
         norm_constraint(x, lambda step: 1.0)
+    with pytest.raises(TypeError, match="must be real, but i has dtype int32"):
+        norm_constraint(pt.imatrix("i"), 1.0)
     with pytest.raises(ValueError, match="max_norm must be a scalar"):
         norm_constraint(x, [1.0, 2.0])
     with pytest.raises(TypeError, match="epsilon must be a real number"):

@@ -252,6 +252,23 @@ def test_keys(row):
     assert [v.name for v in again] == [v.name for v in updates]
 
 
+def test_names_are_unique_whatever_the_parameters_are_called():
+    p, q = make_param((3,), "float64", "p"), make_param((3,), "float64", "p/adagrad/accu")
+    clips = [symupdates.total_norm_constraint([pt.vector(), pt.vector()], lambda step: 1.0 + step) for _ in range(2)]
+    grads = [first + second for first, second in zip(*clips, strict=True)]
+    names = [v.name for v in symupdates.adagrad(grads, [p, q])]
+    assert names == [
+        "p/adagrad/accu_2",
+        "p",
+        "p/adagrad/accu/adagrad/accu",
+        "p/adagrad/accu",
+        "total_norm_constraint/t",
+        "total_norm_constraint/t_2",
+    ]
+    params = [make_param((), "float64", name) for name in ("W", "W", "W[1]", None, "param[3]", "W[0]")]
+    assert len({v.name for v in symupdates.amsgrad([pt.scalar() for _ in params], params) if v not in params}) == 19
+
+
 @every_rule
 def test_a_schedule_brings_one_clock(row):
     p, q = make_param((3,), "float64", "p"), make_param((2,), "float32", "q")
@@ -259,7 +276,7 @@ def test_a_schedule_brings_one_clock(row):
 
     def schedule(step):
         seen.append(step)
-        return 0.5
+        return 0.5 / (1 + step)
 
     grads = [pt.vector(), pt.vector()]
     updates = call(row, grads, [p, q], **dict.fromkeys(row.hyper, schedule))
