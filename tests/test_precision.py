@@ -20,11 +20,11 @@ from symupdates.core import prepare
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999, 0.9999, 0.999999])
 def test_bias_correction_is_exact_to_the_dtype(backend, dtype, beta):
     """Against fifty decimal digits, for the beta that the dtype can hold, from the first step to 10⁹."""
-    p = pytensor.shared(np.zeros(1, dtype), name="p")
-    step = prepare("test", [pt.tensor(shape=(1,), dtype=dtype)], [p], beta=beta)
+    p = pytensor.shared(np.asarray(0, dtype), name="p")
+    step = prepare("test", [pt.scalar(dtype=dtype)], [p], beta=beta)
     ((_, _, (beta_p,)),) = step
-    correction = step.bias_correction(beta_p)
-    (count,) = step.finish()
+    correction = step[p] = step.bias_correction(beta_p)
+    _, count = step.finish()
     f = pytensor.function([], correction, mode=backend)
     for t in (1, 2, 3, 10, 1000, 10**6, 2**24 + 1, 10**9):
         count.set_value(np.asarray(t - 1))

@@ -1,0 +1,129 @@
+"""The examples that draw: trajectories.py, decay.py and sparse_features.py."""
+
+import os
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BACKENDS = {"CVM": "c", "NUMBA": "numba", "JAX": "jax"}
+
+
+def start(script, *arguments, folder):
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONIOENCODING": "utf-8",
+        "OMP_NUM_THREADS": "1",  # the tests run side by side
+        "OPENBLAS_NUM_THREADS": "1",
+        "COLUMNS": "100",
+    }
+    command = [sys.executable, ROOT / "examples" / script, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8")
+
+
+def run(script, *arguments, folder):
+    """The output of a script, which must succeed and have nothing to complain of."""
+    done = start(script, *arguments, folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    return done.stdout
+
+
+def rows(output):
+    """The cells of each row of the tables in the output."""
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines() if line.startswith("│")]
+
+
+def check_png(path):
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n" and content.endswith(b"IEND\xaeB`\x82")
+    width, height = struct.unpack(">II", content[16:24])
+    assert width >= 1000 and height >= 400
+    assert 20_000 < len(content) < 2_000_000
+
+
+@pytest.mark.parametrize("script", ["trajectories.py", "decay.py", "sparse_features.py"])
+def test_help(script, tmp_path):
+    output = run(script, "--help", folder=tmp_path)
+    assert "--backend" in output and "--plot" in output
+
+
+def test_trajectories_are_those_of_numpy(backend, tmp_path):
+    rules = ["sgd", "momentum", "adagrad"]
+    output = run("trajectories.py", "--backend", BACKENDS[backend], "--optimizers", *rules, folder=tmp_path)
+    printed = {name: float(value) for name, *_, value in rows(output)}
+    expected = dict(zip(rules, by_hand(), strict=True))
+    assert printed == pytest.approx(expected, rel=1e-6)
+    assert "wrote trajectories.png" in output
+    check_png(tmp_path / "trajectories.png")
+
+
+def by_hand(steps=30):
+    def gradient(p):
+        return np.array([p[0] / 10, 2 * p[1]])
+
+    sgd, momentum, velocity, adagrad, squares = np.array([[-7.0, 2.0], [-7.0, 2.0], [0, 0], [-7.0, 2.0], [0, 0]])
+    for _ in range(steps):
+        sgd = sgd - 0.95 * gradient(sgd)
+        velocity = 0.9 * velocity - 0.1 * gradient(momentum)
+        momentum = momentum + velocity
+        squares = squares + gradient(adagrad) ** 2
+        adagrad = adagrad - 1.5 * gradient(adagrad) / np.sqrt(squares + 1e-6)
+    return [x**2 / 20 + y**2 for x, y in (sgd, momentum, adagrad)]
+
+
+def test_trajectories_of_any_rule_at_any_rate(tmp_path):
+    rules = ["nesterov_momentum", "adagrad_window", "adadelta", "adamax", "amsgrad", "rmsprop=0.25", "sgd=1.1"]
+    output = run("trajectories.py", "--steps", "20", "--plot", "some.png", "--optimizers", *rules, folder=tmp_path)
+    table = {name: (float(rate), float(value)) for name, rate, *_, value in rows(output)}
+    assert list(table) == [rule.partition("=")[0] for rule in rules]
+    assert table["rmsprop"][0] == 0.25
+    assert all(value < 1 for name, (_, value) in table.items() if name != "sgd")
+    assert table["sgd"][1] > 4 * 1.2**40  # y grows by 1.2 a step
+    check_png(tmp_path / "some.png")
+
+
+@pytest.mark.parametrize("text", ["adam=fast", "adam=-1", "adam=", "madam"])
+def test_trajectories_refuse(text, tmp_path):
+    done = start("trajectories.py", "--optimizers", text, folder=tmp_path)
+    assert done.returncode == 2
+    assert "argument --optimizers" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_decay(backend, tmp_path):
+    output = run("decay.py", "--backend", BACKENDS[backend], folder=tmp_path)
+    slope = re.search(r"as t to the power (-[\d.]+)", output)
+    assert float(slope[1]) == pytest.approx(-0.5, abs=0.01)
+    table = rows(output)
+    constant = {name: list(map(float, cells)) for name, *cells in table[:4]}
+    shrinking = {name: list(map(float, cells)) for name, *cells in table[4:]}
+    assert list(constant) == list(shrinking) == ["AdaGrad", "RMSProp", "AdaDelta", "Adam"]
+    for k, rate in enumerate(constant["AdaGrad"][:5]):  # 0.1 / sqrt(sum of squares), each 1.09 in the mean
+        assert rate == pytest.approx(0.1 / np.sqrt(1.09 * 10**k), rel=0.1)
+    for name in ("RMSProp", "Adam"):
+        assert constant[name][4] == pytest.approx(0.01 / np.sqrt(1.09), rel=0.1)
+        assert abs(constant[name][5]) < 0.01
+    growth = {name: values[-1] for name, values in shrinking.items()}
+    assert growth["AdaGrad"] < 1.01
+    assert growth["RMSProp"] == pytest.approx(100, rel=0.05)
+    assert growth["AdaDelta"] > 10 and growth["Adam"] > 10
+    check_png(tmp_path / "decay.png")
+
+
+def test_adagrad_beats_tuned_sgd_on_rare_features(tmp_path):
+    output = run("sparse_features.py", "--seeds", "2", "--plot", "rare.png", folder=tmp_path)
+    result = re.search(r"Held-out loss ([\d.]+) with AdaGrad, ([\d.]+) with tuned SGD", output)
+    assert float(result[1]) < 0.9 * float(result[2])
+    assert "lower in 2 of 2 splits" in output
+    table = {name: cells for name, *cells in rows(output)[-3:]}
+    assert list(table) == ["SGD", "SGD, 1/√t", "AdaGrad"]
+    accuracy, on_rare_words = ({name: float(cells[i]) for name, cells in table.items()} for i in (2, 4))
+    assert accuracy["AdaGrad"] > max(accuracy["SGD"], accuracy["SGD, 1/√t"]) + 0.03
+    assert on_rare_words["AdaGrad"] > max(on_rare_words["SGD"], on_rare_words["SGD, 1/√t"]) + 0.02
+    assert int(table["AdaGrad"][-1]) < int(table["SGD"][-1])
+    check_png(tmp_path / "rare.png")
