@@ -124,6 +124,10 @@ def network(x, params):
     return log_softmax(x @ weights + bias, axis=1)
 
 
+def accuracy(log_p, labels):
+    return np.mean(np.argmax(log_p, axis=1) == labels)
+
+
 def main(argv=None):
     start = time.perf_counter()
     parser = argparse.ArgumentParser(
@@ -162,27 +166,27 @@ def main(argv=None):
     labels = pt.tensor("labels", dtype="int32", shape=(args.batch_size,))
     log_p = network(images, params)
     loss = -log_p[np.arange(args.batch_size), labels].mean()
-    accuracy = pt.eq(log_p.argmax(axis=1), labels).mean()
     rate = training_rate(args, LEARNING_RATES)
     # A shared variable may be changed while training; and with a number, numba would compile anew for each.
     rule = optimizer(args.optimizer, pytensor.shared(np.asarray(rate), name="learning_rate"))
-    step = pytensor.function([images, labels], [loss, accuracy], updates=rule(loss, params), mode=mode)
+    step = pytensor.function([images, labels], [loss, log_p], updates=rule(loss, params), mode=mode)
 
     # Prediction is a function of its own, on the same backend: it reads the parameters where training leaves them.
     test_images = pt.tensor("test_images", dtype=dtype, shape=x_test.shape)
-    predict = pytensor.function([test_images], network(test_images, params).argmax(axis=1), mode=mode)
+    predict = pytensor.function([test_images], network(test_images, params), mode=mode)
 
     print(f"{args.optimizer}, learning rate {rate:g}, {dtype} on {args.backend}")
     print(f"{len(x)} images in {batches} batches of {args.batch_size} an epoch, {len(x_test)} held out")
     epochs = Epochs(args.epochs)
     for _ in epochs:
         order = rng.permutation(len(x))[: batches * args.batch_size].reshape(batches, args.batch_size)
-        measures = []
+        losses, hits = [], []
         for batch in order:
             noise = rng.standard_normal((args.batch_size, x.shape[1]), dtype=dtype)
-            measures.append(step(x[batch] + args.noise * noise, y[batch]))
-        loss_mean, accuracy_mean = np.mean(measures, axis=0)
-        epochs.log(loss=loss_mean, accuracy=accuracy_mean, held_out=np.mean(predict(x_test) == y_test))
+            batch_loss, batch_log_p = step(x[batch] + args.noise * noise, y[batch])
+            losses.append(batch_loss)
+            hits.append(accuracy(batch_log_p, y[batch]))
+        epochs.log(loss=np.mean(losses), accuracy=np.mean(hits), held_out=accuracy(predict(x_test), y_test))
 
     score = epochs.history["held_out"][-1]
     print(f"held-out accuracy {100 * score:.2f} % after {time.perf_counter() - start:.1f} s, compilation included")

@@ -5,10 +5,20 @@ from functools import cache, partial
 
 import pytensor.tensor as pt
 from pytensor.scalar import upcast
+from pytensor.tensor.type import DenseTensorType
 
 from symupdates.core import astype, new_clock, scalar, total
 
 __all__ = ["norm_constraint", "total_norm_constraint"]
+
+
+def float_tensor(x, name):
+    """`x` as a tensor variable, after refusing what has no norm to bound."""
+    if x is not None:
+        tensor = pt.as_tensor_variable(x)
+        if isinstance(tensor.type, DenseTensorType) and tensor.dtype.startswith("float"):
+            return tensor
+    raise TypeError(f"{name} must be a dense tensor variable of float dtype, not {x!r}.")
 
 
 def norm_constraint(tensor_var, max_norm, norm_axes=None, epsilon=1e-7):
@@ -60,9 +70,7 @@ def norm_constraint(tensor_var, max_norm, norm_axes=None, epsilon=1e-7):
     .. [1] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov (2014). Dropout: a simple way to
        prevent neural networks from overfitting, section 5.1. JMLR 15.
     """
-    x = pt.as_tensor_variable(tensor_var)
-    if not x.dtype.startswith("float"):
-        raise TypeError(f"norm_constraint: the tensor must be real, but {x} has dtype {x.dtype}.")
+    x = float_tensor(tensor_var, "norm_constraint: tensor_var")
     if norm_axes is not None:
         axes = tuple(norm_axes) if isinstance(norm_axes, Iterable) else (norm_axes,)
     elif x.ndim == 2:
@@ -129,11 +137,7 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
     ----------
     .. [1] R. Pascanu, T. Mikolov and Y. Bengio (2013). On the difficulty of training recurrent neural networks. ICML.
     """
-    tensors = []
-    for i, x in enumerate(tensor_vars):
-        if x is None or not (tensor := pt.as_tensor_variable(x)).dtype.startswith("float"):
-            raise TypeError(f"total_norm_constraint: tensor_vars[{i}] must be a float tensor variable, not {x!r}.")
-        tensors.append(tensor)
+    tensors = [float_tensor(x, f"total_norm_constraint: tensor_vars[{i}]") for i, x in enumerate(tensor_vars)]
     clock = cache(partial(new_clock, "total_norm_constraint"))
     dtype = upcast(*(x.dtype for x in tensors)) if tensors else "float64"
     max_norm = astype(scalar("total_norm_constraint: max_norm", max_norm, clock), dtype)

@@ -111,12 +111,9 @@ def parameter_names(params):
 
 def check_params(params):
     """The parameters as a list, after refusing whatever cannot be trained, by name and with the way out."""
-    if isinstance(params, Variable):
-        raise TypeError(
-            f"params must be a list (or any iterable) of shared variables, not a single one; write [{params}]."
-        )
-    if not isinstance(params, Iterable):
-        raise TypeError(f"params must be a list (or any iterable) of shared variables, not {params!r}.")
+    if isinstance(params, Variable) or not isinstance(params, Iterable):
+        remedy = f"; write [{params}]" if isinstance(params, SharedVariable) else ""
+        raise TypeError(f"params must be a list (or any iterable) of shared variables, not {params!r}{remedy}.")
     params = list(params)
     for i, p in enumerate(params):
         if not isinstance(p, SharedVariable):
@@ -330,7 +327,14 @@ def scalar(name, value, clock=None):
     if callable(value) and not isinstance(value, Variable):
         if clock is None:
             raise TypeError(f"{name} cannot be a schedule here: no updates dict advances its step.")
-        return scalar(f"the value of the schedule of {name}", value(clock()))
+        try:
+            value = value(clock())
+        except Exception as error:
+            error.add_note(
+                f"Raised by the schedule of {name}, called with its step, an int64 scalar variable."
+            )
+            raise
+        return scalar(f"the value of the schedule of {name}", value)
     if isinstance(value, Variable):
         x = value
     else:
@@ -369,16 +373,16 @@ class Step:
         The number of this update, 1 at the first.
     """
 
-    def __init__(self, rule, params, companions, hyper, updates=(), names=None):
+    def __init__(self, function, params, companions, hyper, updates=(), names=None):
         self.params = params
         self._updates = OrderedDict(updates)
         rules = {v.tag.symupdates.rule for v in self._updates if is_state(v)}
-        self._rule = next(r for r in numbered(rule) if r not in rules)
+        self._rule = next(r for r in numbered(function.removeprefix("apply_")) if r not in rules)
         self._companions = companions
         self._names = dict(zip(params, names or parameter_names(params), strict=True))
         self._taken = {v.name for v in self._updates} | set(self._names.values())
         self._clock = cache(partial(new_clock, self._rule))
-        self._hyper = {name: scalar(f"{rule}: {name}", value, self._clock) for name, value in hyper.items()}
+        self._hyper = {name: scalar(f"{function}: {name}", value, self._clock) for name, value in hyper.items()}
         self._scalars = {}
         self._corrections = {}
 
@@ -489,7 +493,7 @@ def extend(transform, updates, params=None, **hyper):
     Parameters
     ----------
     transform : str
-        The transform's name, for the names of its state.
+        The transform's name; without ``apply_``, it is part of the names of its state.
     updates : dict
         The updates to transform: shared variables and their next values.
     params : iterable of shared variables, optional

@@ -51,7 +51,7 @@ def apply_momentum(updates=None, params=None, momentum=0.9):
     .. [1] B. T. Polyak (1964). Some methods of speeding up the convergence of iteration methods. USSR Computational
        Mathematics and Mathematical Physics 4(5).
     """
-    step = extend("momentum", updates, params, momentum=momentum)
+    step = extend("apply_momentum", updates, params, momentum=momentum)
     for p, p_next, (mu,) in step:
         v = step.state(p, "velocity")
         step[v] = mu * v + (p_next - p)
@@ -94,7 +94,7 @@ def apply_nesterov_momentum(updates=None, params=None, momentum=0.9):
     ----------
     .. [1] Y. Bengio, N. Boulanger-Lewandowski and R. Pascanu (2013). Advances in optimizing recurrent networks. ICASSP.
     """
-    step = extend("nesterov_momentum", updates, params, momentum=momentum)
+    step = extend("apply_nesterov_momentum", updates, params, momentum=momentum)
     for p, p_next, (mu,) in step:
         v = step.state(p, "velocity")
         step[v] = mu * v + (p_next - p)

@@ -41,6 +41,8 @@ def test_not_shared(W):
 def test_one_parameter_instead_of_a_list(W):
     with raises(TypeError, "a list", r"write \[W\]"):
         sgd(W.sum(), W)
+    with raises(TypeError, "a list", r"not Sum.*\.0\."):
+        sgd([W], W.sum())
     with raises(TypeError, "a list", "not 3"):
         sgd(W.sum(), 3)
 
@@ -170,6 +172,12 @@ def test_hyper_parameter_is_not_real(W, value):
         adam(W.sum(), [W], beta2=value)
 
 
+def test_schedule_raises(W):
+    with pytest.raises(TypeError) as caught:
+        adam(W.sum(), [W], beta1=lambda: 0.9)
+    assert "schedule of adam: beta1, called with its step" in caught.value.__notes__[0]
+
+
 def test_schedule_returns_nonsense(W):
     with raises(TypeError, "value of the schedule of sgd: learning_rate", "None"):
         sgd(W.sum(), [W], learning_rate=lambda step: None)
@@ -187,9 +195,9 @@ def test_window(W, n_win):
 
 
 def test_transform_of_something_else(W, b):
-    with raises(TypeError, "momentum: updates must be a dict"):
+    with raises(TypeError, "apply_momentum: updates must be a dict"):
         apply_momentum([(W, W + 1)])
-    with raises(ValueError, "momentum: b not among the updates"):
+    with raises(ValueError, "apply_momentum: b not among the updates"):
         apply_momentum(sgd(W.sum(), [W]), params=[W, b])
     with raises(ValueError, "shared variables only"):
         apply_momentum(sgd(W.sum(), [W]), params=[W + 1])
