@@ -11,8 +11,9 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import HAVE_JAX
+from pytensor.tensor.special import softmax
 
-from symupdates import adam, sgd
+from symupdates import adam, norm_constraint, sgd, total_norm_constraint
 from symupdates.core import prepare
 
 
@@ -102,3 +103,24 @@ def test_a_float32_model_under_floatx_float64_has_no_float64_arithmetic(backend)
     assert {v.dtype for node in step.maker.fgraph.apply_nodes for v in node.outputs} == {"float32"}
     step(rng.normal(size=(5, 3)).astype("float32"))
     assert W.get_value().dtype == "float32"
+
+
+def test_a_sum_in_the_loss_does_not_turn_parameters_into_float64(backend):
+    """On JAX, a float32 sum returns a float64, and so does the gradient of a bias."""
+    rng = np.random.default_rng(0)
+    W = pytensor.shared(rng.normal(size=(3, 2)).astype("float32"), name="W", shape=(3, 2))
+    b = pytensor.shared(np.zeros(2, "float32"), name="b", shape=(2,))
+    x = pt.tensor("x", shape=(5, 3), dtype="float32")
+    loss = pt.mean(softmax(x @ W + b, axis=1)[:, 0] ** 2)
+    grads, norm = total_norm_constraint(pytensor.grad(loss, [W, b]), 1.0, return_norm=True)
+    updates = adam(loss, [W, b]) | sgd(grads, [make_like(W), make_like(b)])
+    constrained = norm_constraint(updates[W], 0.5)
+    step = pytensor.function([x], [constrained, norm], updates=updates, mode=backend)
+    for _ in range(2):
+        outputs = step(rng.normal(size=(5, 3)).astype("float32"))
+    assert {np.asarray(out).dtype.name for out in outputs} == {"float32"}
+    assert {v.get_value().dtype.name for v in updates} == {"float32", "int64"}
+
+
+def make_like(p):
+    return pytensor.shared(p.get_value(), name=f"{p.name} again", shape=p.type.shape)
