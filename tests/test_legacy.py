@@ -124,7 +124,7 @@ def test_gradients_parked_in_shared_variables(network):
     params, x, loss = network
     parked = [pytensor.shared(np.zeros_like(p.get_value())) for p in params.values()]
     grads = updates.get_or_compute_grads(loss, params.values())
-    park = pytensor.function([x], loss, updates=zip(parked, grads, strict=True), mode=PYTHON)
+    park = pytensor.function([x], loss, updates=dict(zip(parked, grads, strict=True)), mode=PYTHON)
     apply = pytensor.function([], [], updates=updates.sgd(parked, params.values(), learning_rate=0.5), mode=PYTHON)
     before = [p.get_value() for p in params.values()]
     park(DATA)
