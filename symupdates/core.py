@@ -15,7 +15,8 @@ the names and tags of the state. A transform of an updates dict does the same fr
 
 The arithmetic is done in the dtype of the parameter, hyper-parameters included: a float32 parameter is trained by
 float32 arithmetic, whatever ``floatX`` is, and ``0.9``, ``np.float64(0.9)`` and a shared ``float32(0.9)`` give the same
-bits. Inside a rule, ``1 - beta`` is then exact, and so the weights of a moving average sum to one.
+bits. Inside a rule, ``1 - beta`` belongs to the very ``beta`` it stands beside: the weights of a moving average sum to
+one, and its bias correction undoes just what its weights did.
 """
 
 from collections import Counter, OrderedDict
@@ -125,11 +126,11 @@ def check_params(params):
     for name, p in zip(names, params, strict=True):
         if reason := untrainable(p):
             raise TypeError(f"parameter {name} cannot be trained: {reason}.")
-    repeated = [p for p, count in Counter(params).items() if count > 1]
+    first = {p: i for i, p in reversed(list(enumerate(params)))}
+    repeated = [f"params[{i}] is params[{first[p]}] ({p})" for i, p in enumerate(params) if first[p] < i]
     if repeated:
         raise ValueError(
-            f"duplicate parameters: {', '.join(str(p) for p in repeated)} stand(s) more than once in params; "
-            "give each once, for instance as list(dict.fromkeys(params))."
+            f"duplicate parameters: {', '.join(repeated)}; give each once, for instance as list(dict.fromkeys(params))."
         )
     return params
 
@@ -330,9 +331,7 @@ def scalar(name, value, clock=None):
         try:
             value = value(clock())
         except Exception as error:
-            error.add_note(
-                f"Raised by the schedule of {name}, called with its step, an int64 scalar variable."
-            )
+            error.add_note(f"Raised by the schedule of {name}, called with its step, an int64 scalar variable.")
             raise
         return scalar(f"the value of the schedule of {name}", value)
     if isinstance(value, Variable):
@@ -514,7 +513,7 @@ def extend(transform, updates, params=None, **hyper):
         )
     every = [v for v in updates if isinstance(v, SharedVariable) and not is_state(v) and untrainable(v) is None]
     params = every if params is None else check_params(params)
-    absent = [str(p) for p in params if p not in updates]
+    absent = [name for name, p in zip(parameter_names(params), params, strict=True) if p not in updates]
     if absent:
         raise ValueError(
             f"{transform}: {', '.join(absent)} not among the updates; give params that the dict updates, or none for "
