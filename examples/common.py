@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 
+import pytensor
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -58,13 +59,15 @@ def add_training_options(parser, *, epochs, rule="adagrad"):
         "--seed", type=seed, default=0, metavar="N", help="of the data, the start and the order (default: 0)"
     )
     parser.add_argument("--float32", action="store_true", help="train in single precision, not double")
-    add_backend_option(parser)
+    add_backend_option(parser, default="c" if pytensor.config.cxx else "numba")  # numba takes longer to compile
     add_plot_option(parser)
 
 
-def add_backend_option(parser):
+def add_backend_option(parser, default="numba"):
     """Add --backend; `MODES` of it is the mode for :func:`pytensor.function`."""
-    parser.add_argument("--backend", type=backend, default="numba", help="c, numba or jax (default: numba)")
+    parser.add_argument(
+        "--backend", type=backend, default=default, metavar="NAME", help=f"c, numba or jax (default: {default})"
+    )
 
 
 def add_plot_option(parser):
