@@ -4,8 +4,8 @@ The classic demonstration of AdaGrad, 100 points of y = 2 x + noise; then the di
 measurements of 442 patients and the progress of their disease a year later, standardised, a fifth held out. Each epoch
 is one step on all the training data, and the solution is known: least squares in closed form, shown for comparison. ::
 
-    python linear_regression.py
-    python linear_regression.py --data synthetic --optimizer sgd --learning-rate 0.01 --plot sgd.png
+    python examples/linear_regression.py
+    python examples/linear_regression.py --data synthetic --optimizer sgd --learning-rate 0.01 --plot sgd.png
 """
 
 import argparse
