@@ -5,6 +5,14 @@ from symupdates.core import get_or_compute_grads
 from symupdates.rules.adam import adam, adamax, amsgrad
 from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
 from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
+
+# Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
+from symupdates.state import load as load
+from symupdates.state import load_state_dict as load_state_dict
+from symupdates.state import reset as reset
+from symupdates.state import save as save
+from symupdates.state import state_dict as state_dict
+from symupdates.state import to_numpy as to_numpy
 from symupdates.transforms import apply_momentum, apply_nesterov_momentum
 
 __version__ = "0.1.0"

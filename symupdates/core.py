@@ -53,16 +53,33 @@ class StateTag(NamedTuple):
         Its role in that rule: ``"accu"``, ``"velocity"``, ``"m"``; ``"t"`` for the count of the updates made.
     parameter
         The parameter it belongs to; None for what belongs to the rule as a whole, such as the count.
+    initial
+        Its initial value: a number, or an array that is broadcast to the shape.
+    shape
+        Its shape, in which an Ellipsis stands for the shape of the parameter.
     """
 
     rule: str
     slot: str
     parameter: SharedVariable | None
+    initial: float | np.ndarray
+    shape: tuple
 
 
 def is_state(variable):
     """Whether a shared variable is optimizer state (made by a rule or transform), not a parameter."""
     return isinstance(getattr(variable.tag, "symupdates", None), StateTag)
+
+
+def initial_value(tag, dtype):
+    """The value that a state variable of that tag begins with, for the shape its parameter has now."""
+    of_parameter = () if tag.parameter is None else tag.parameter.get_value(borrow=True).shape
+    return np.full(spelled_out(tag.shape, of_parameter), tag.initial, dtype=dtype)
+
+
+def spelled_out(shape, of_parameter):
+    """The shape with that of the parameter in the place of the Ellipsis."""
+    return tuple(n for part in shape for n in (of_parameter if part is ... else (part,)))
 
 
 def awaits(*data):
@@ -103,7 +120,12 @@ def awaits(*data):
 
 def parameter_names(params):
     """Names for the parameters, all different: their own, or ``param[i]``; where one is shared, ``name[i]``."""
-    names = [p.name or f"param[{i}]" for i, p in enumerate(params)]
+    return unique_names(p.name or f"param[{i}]" for i, p in enumerate(params))
+
+
+def unique_names(names):
+    """The names in a list, those that repeat with their position, ``name[i]``."""
+    names = list(names)
     while len(set(names)) < len(names):
         count = Counter(names)
         names = [name if count[name] == 1 else f"{name}[{i}]" for i, name in enumerate(names)]
@@ -298,19 +320,20 @@ def gradient_of(p, g):
 # --- Hyper-parameters and clocks --------------------------------------------------------------------------------------
 
 
-def new_state(value, rule, slot, parameter, name, shape=None):
-    variable = pytensor.shared(value, name=name, shape=shape)
-    variable.tag.symupdates = StateTag(rule, slot, parameter)
+def new_state(name, tag, dtype):
+    static = spelled_out(tag.shape, () if tag.parameter is None else tag.parameter.type.shape)
+    variable = pytensor.shared(initial_value(tag, dtype), name=name, shape=static)
+    variable.tag.symupdates = tag
     return variable
 
 
 def new_clock(rule):
     """A count of the updates made: an int64 scalar, 0 at first, which every updates dict that reads it advances."""
-    return new_state(np.asarray(0, dtype="int64"), rule, "t", None, f"{rule}/t")
+    return new_state(f"{rule}/t", StateTag(rule, "t", None, 0, ()), "int64")
 
 
 def is_clock(variable):
-    return is_state(variable) and variable.tag.symupdates[1:] == ("t", None)
+    return is_state(variable) and variable.tag.symupdates[1:3] == ("t", None)
 
 
 def scalar(name, value, clock=None):
@@ -399,7 +422,7 @@ class Step:
     def t(self):
         return self._clock() + 1
 
-    def state(self, p, slot, init=0.0):
+    def state(self, p, slot, initial=0.0, shape=(...,), dtype=None):
         """A new state variable for parameter `p`.
 
         Parameters
@@ -408,15 +431,16 @@ class Step:
             The parameter it is kept for.
         slot : str
             Its role; the variable is named ``<parameter>/<rule>/<slot>``.
-        init : float or array
-            Its initial value: a number, for a variable of the parameter's shape and dtype, or an array, for one of
-            its own.
+        initial : float or array
+            Its initial value; an array is broadcast to the shape.
+        shape : tuple
+            Its shape, in which an Ellipsis stands for that of the parameter: ``(...,)`` by default, ``()`` for a
+            scalar, ``(..., 10)`` for ten values for each element.
+        dtype : str, optional
+            Its dtype; the parameter's by default.
         """
         name = self._unique(f"{self._names[p]}/{self._rule}/{slot}")
-        if isinstance(init, np.ndarray):
-            return new_state(init, self._rule, slot, p, name)
-        value = np.full(p.get_value(borrow=True).shape, init, dtype=p.dtype)
-        return new_state(value, self._rule, slot, p, name, shape=p.type.shape)
+        return new_state(name, StateTag(self._rule, slot, p, initial, shape), dtype or p.dtype)
 
     def bias_correction(self, beta):
         r""":math:`1 - \beta^t`, what a moving average from zero has gathered of its weights after update `t`.

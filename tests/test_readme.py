@@ -17,7 +17,8 @@ from table import ROWS
 import symupdates
 
 
-def test_tour():
+def test_tour(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     failed, attempted = doctest.testfile(str(ROOT / "README.md"), module_relative=False, encoding="utf-8")
     assert attempted > 30 and failed == 0
 

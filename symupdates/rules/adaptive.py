@@ -116,8 +116,8 @@ def adagrad_window(loss_or_grads=None, params=None, learning_rate=0.001, epsilon
         raise ValueError(f"adagrad_window: n_win must be a whole number of at least 1, not {n_win!r}.")
     step = prepare("adagrad_window", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
     for p, g, (eta, eps) in step:
-        accu = step.state(p, "accu", np.zeros((*p.get_value(borrow=True).shape, n_win), dtype=p.dtype))
-        i = step.state(p, "i", np.array(0, dtype="int64"))
+        accu = step.state(p, "accu", shape=(..., n_win))
+        i = step.state(p, "i", shape=(), dtype="int64")
         step[accu] = pt.set_subtensor(accu[..., i], g**2)
         step[i] = (i + 1) % n_win
         step[p] = p - eta * g / sqrt(total(step[accu], axis=-1) + eps)

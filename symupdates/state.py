@@ -1,0 +1,255 @@
+"""The state of a run: everything an updates dict moves, as names and arrays; saved, restored, reset.
+
+An updates dict is closed: parameters, optimizer state, counts and random generators are all among its keys. A run is
+therefore resumed, bit for bit, by building the same dict anew and putting the saved values back.
+"""
+
+import io
+import json
+import os
+import secrets
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+from pytensor.compile import SharedVariable
+from pytensor.tensor.random.type import RandomType
+
+from symupdates.core import initial_value, is_state, parameter_names, unique_names
+
+__all__ = ["load", "load_state_dict", "reset", "save", "state_dict", "to_numpy"]
+
+FORMAT = "symupdates 1"
+INDEX = "symupdates.json"
+
+
+def state_dict(updates):
+    """The values of all keys of an updates dict, by name.
+
+    Parameters
+    ----------
+    updates : dict
+        An updates dict.
+
+    Returns
+    -------
+    OrderedDict
+        Names and copies of the values, as NumPy arrays of the variables' dtypes, in the order of the keys. Parameters
+        and variables of your own have their own names, or ``param[i]`` by their place among them; state has
+        ``<parameter>/<rule>/<slot>`` or ``<rule>/t``; names that would repeat have ``[i]`` appended, the place of the
+        key. The state of a random generator is an array of text (JSON).
+
+    Raises
+    ------
+    TypeError
+        For a key that is not a shared variable, or whose value is not an array or a random generator.
+    """
+    return OrderedDict((name, to_array(variable)) for name, variable in named(updates).items())
+
+
+def load_state_dict(updates, state):
+    """Set the values of all keys of an updates dict. Everything is checked before anything is set.
+
+    Parameters
+    ----------
+    updates : dict
+        An updates dict, built as the one that the state was taken from.
+    state : mapping of str to array
+        What :func:`state_dict` returned, of this dict or of one whose names are the same.
+
+    Raises
+    ------
+    ValueError
+        If names are missing or unknown, or an array has another shape or dtype than the variable: all of them are
+        named, and nothing is changed.
+    """
+    variables = named(updates)
+    problems = [f"{name} is missing" for name in variables if name not in state]
+    problems += [f"{name} is unknown" for name in state if name not in variables]
+    values = {}
+    for name, variable in variables.items():
+        if name in state:
+            try:
+                values[variable] = from_array(variable, np.asarray(state[name]))
+            except ValueError as error:
+                problems.append(f"{name} {error}")
+    if problems:
+        raise ValueError(
+            f"this state does not fit the updates, and nothing was loaded: {'; '.join(problems)}. Build the updates as "
+            "they were built when the state was taken: the same rules, parameters, shapes and names."
+        )
+    for variable, value in values.items():
+        variable.set_value(value)
+
+
+def save(file, updates):
+    """Save the values of all keys of an updates dict to a file, all or nothing.
+
+    The file takes the place of an older one in a single step, once its data are on the disk: whenever the process is
+    killed, or the disk full, there is either the old file or the new one, whole.
+
+    Parameters
+    ----------
+    file : str or path
+        The file; ``.ckpt`` or whatever you like, no ending is added.
+    updates : dict
+        An updates dict.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the old file is still there.
+
+    Notes
+    -----
+    The file is a ZIP archive of NumPy arrays, one a name (``numpy.load`` reads it), and of a list of the names. There
+    is no pickle in it. A process killed while saving may leave a hidden temporary file beside it, ``.<name>.*.tmp``,
+    which can be deleted.
+    """
+    state = state_dict(updates)
+    file = Path(file)
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:
+            with zipfile.ZipFile(stream, "w") as archive:
+                archive.writestr(INDEX, json.dumps({"format": FORMAT, "names": list(state)}))
+                for name, array in state.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        npy.write_array(member, array, allow_pickle=False)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def load(file, updates):
+    """Set the values of all keys of an updates dict from a file. Everything is checked before anything is set.
+
+    Parameters
+    ----------
+    file : str or path
+        A file that :func:`save` wrote.
+    updates : dict
+        An updates dict, built as the one that was saved.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, FileNotFoundError if there is none.
+    ValueError
+        If it is truncated, corrupted or of another kind; if it does not fit the updates, as in
+        :func:`load_state_dict`. Nothing is changed.
+    """
+    state = {}
+    with open(file, "rb") as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                index = json.loads(archive.read(INDEX))
+                if index["format"] != FORMAT:
+                    raise ValueError(f"its format is {index['format']!r}, not {FORMAT!r}")
+                for name in index["names"]:
+                    # Read whole, so that the checksum is verified before NumPy believes the header.
+                    member = io.BytesIO(archive.read(f"{name}.npy"))
+                    state[name] = npy.read_array(member, allow_pickle=False)
+        except Exception as error:  # there is no end to what damaged archives make their readers raise
+            raise ValueError(f"{file} is not a whole checkpoint, and nothing was loaded: {error}") from error
+    load_state_dict(updates, state)
+
+
+def reset(updates):
+    """Put optimizer state back to what it was before the first update: parameters, and variables of your own, stay.
+
+    State is made for the shape that its parameter has now, so this is also what to do after a parameter whose static
+    shape allows it was resized. Random generators of rules are not turned back.
+
+    Parameters
+    ----------
+    updates : dict
+        An updates dict.
+    """
+    for variable in updates:
+        if is_state(variable):
+            variable.set_value(initial_value(variable.tag.symupdates, variable.dtype))
+
+
+def to_numpy(updates):
+    """Make the values of all keys NumPy's again, after training on JAX.
+
+    The JAX backend leaves arrays of its own in the shared variables, which functions compiled for other backends do
+    not take. Where the values are NumPy's already, nothing is copied.
+
+    Parameters
+    ----------
+    updates : dict or iterable of shared variables
+        An updates dict, or the parameters.
+    """
+    for variable in updates:
+        value = variable.get_value(borrow=True)
+        if hasattr(value, "__array__") and not isinstance(value, np.ndarray):
+            variable.set_value(np.array(value, dtype=variable.dtype))
+
+
+# --- Names and arrays -------------------------------------------------------------------------------------------------
+
+
+def named(updates):
+    """The keys of an updates dict by name; state under the name that its parameter has in this dict."""
+    for variable in updates:
+        if not isinstance(variable, SharedVariable):
+            raise TypeError(f"the keys of updates must be shared variables, but {variable!r} is not.")
+    own = [variable for variable in updates if not is_state(variable)]
+    names = dict(zip(own, parameter_names(own), strict=True))
+    for variable in updates:
+        if is_state(variable):
+            tag = variable.tag.symupdates
+            prefix = f"{names[tag.parameter]}/{tag.rule}/{tag.slot}" if tag.parameter in names else variable.name
+            names[variable] = prefix
+    return OrderedDict(zip(unique_names(names[variable] for variable in updates), updates, strict=True))
+
+
+def to_array(variable):
+    if isinstance(variable.type, RandomType):
+        return np.array(json.dumps(variable.get_value(borrow=True).bit_generator.state, default=encode))
+    value = variable.get_value()
+    if not hasattr(value, "__array__"):
+        raise TypeError(f"the value of {variable} cannot be saved: it is a {type(value).__name__}, not an array.")
+    return np.array(value, dtype=variable.dtype)
+
+
+def from_array(variable, array):
+    if isinstance(variable.type, RandomType):
+        return new_generator(array)
+    shape = variable.get_value(borrow=True).shape
+    if array.shape != shape:
+        raise ValueError(f"has shape {array.shape} instead of {shape}")
+    if array.dtype != variable.dtype:
+        raise ValueError(f"has dtype {array.dtype} instead of {variable.dtype}")
+    return array
+
+
+def new_generator(array):
+    try:
+        state = json.loads(str(array), object_hook=decode)
+        bit_generator = getattr(np.random, state["bit_generator"])()
+        bit_generator.state = state
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"is not the state of a random generator ({error})") from error
+    return np.random.Generator(bit_generator)
+
+
+def encode(array):
+    return {"array": np.asarray(array).tolist(), "dtype": np.asarray(array).dtype.str}
+
+
+def decode(value):
+    return np.array(value["array"], dtype=value["dtype"]) if value.keys() == {"array", "dtype"} else value
