@@ -1,13 +1,12 @@
 """Bounds on the norms of tensors: of weights after their update, of all gradients before it."""
 
 from collections.abc import Iterable
-from functools import cache, partial
 
 import pytensor.tensor as pt
 from pytensor.scalar import upcast
 from pytensor.tensor.type import DenseTensorType
 
-from symupdates.core import astype, new_clock, scalar, total
+from symupdates.core import astype, resolve, scalar, total
 
 __all__ = ["norm_constraint", "total_norm_constraint"]
 
@@ -138,10 +137,8 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
     .. [1] R. Pascanu, T. Mikolov and Y. Bengio (2013). On the difficulty of training recurrent neural networks. ICML.
     """
     tensors = [float_tensor(x, f"total_norm_constraint: tensor_vars[{i}]") for i, x in enumerate(tensor_vars)]
-    clock = cache(partial(new_clock, "total_norm_constraint"))
     dtype = upcast(*(x.dtype for x in tensors)) if tensors else "float64"
-    max_norm = astype(scalar("total_norm_constraint: max_norm", max_norm, clock), dtype)
-    epsilon = astype(scalar("total_norm_constraint: epsilon", epsilon, clock), dtype)
+    max_norm, epsilon = resolve("total_norm_constraint", {"max_norm": max_norm, "epsilon": epsilon})(dtype)
     norm = pt.sqrt(sum((total(astype(x, dtype) ** 2) for x in tensors), astype(pt.constant(0), dtype)))
     scale = pt.minimum(norm, max_norm) / (norm + epsilon)
     scaled = [x * astype(scale, x.dtype) for x in tensors]

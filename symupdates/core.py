@@ -377,6 +377,17 @@ def scalar(name, value, clock=None):
     return x
 
 
+def resolve(function, hyper, clock=None):
+    """The hyper-parameters of a function, checked: a function ``dtype -> tuple of scalars``, in the order given.
+
+    Without a clock they have one of their own, named after the function, which the updates dict of whatever rule reads
+    them advances.
+    """
+    clock = clock or cache(partial(new_clock, function))
+    scalars = [scalar(f"{function}: {name}", value, clock) for name, value in hyper.items()]
+    return cache(lambda dtype: tuple(astype(x, dtype) for x in scalars))
+
+
 # --- The step ---------------------------------------------------------------------------------------------------------
 
 
@@ -404,13 +415,12 @@ class Step:
         self._names = dict(zip(params, names or parameter_names(params), strict=True))
         self._taken = {v.name for v in self._updates} | set(self._names.values())
         self._clock = cache(partial(new_clock, self._rule))
-        self._hyper = {name: scalar(f"{function}: {name}", value, self._clock) for name, value in hyper.items()}
-        self._scalars = {}
+        self._hyper = resolve(function, hyper, self._clock)
         self._corrections = {}
 
     def __iter__(self):
         for p, companion in zip(self.params, self._companions, strict=True):
-            yield p, companion, self._cast_hyper(p.dtype)
+            yield p, companion, self._hyper(p.dtype)
 
     def __setitem__(self, variable, value):
         self._updates[variable] = like(variable, value)
@@ -471,11 +481,6 @@ class Step:
         name = next(n for n in numbered(name) if n not in self._taken)
         self._taken.add(name)
         return name
-
-    def _cast_hyper(self, dtype):
-        if dtype not in self._scalars:
-            self._scalars[dtype] = tuple(astype(x, dtype) for x in self._hyper.values())
-        return self._scalars[dtype]
 
 
 def numbered(name):
