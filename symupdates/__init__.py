@@ -1,5 +1,7 @@
 """Symbolic training updates for PyTensor, in the style of lasagne.updates."""
 
+from symupdates import gradients as gradients
+from symupdates.compose import chain, merge, partition
 from symupdates.constraints import norm_constraint, total_norm_constraint
 from symupdates.core import get_or_compute_grads
 from symupdates.rules.adam import adam, adamax, amsgrad
@@ -29,11 +31,15 @@ __all__ = [
     "adam",
     "adamax",
     "amsgrad",
-    # gradient transforms: gradients → gradients
+    # gradient transforms: gradients → gradients; more in symupdates.gradients
     "total_norm_constraint",
     # update transforms: updates dict → updates dict
     "apply_momentum",
     "apply_nesterov_momentum",
+    # glue: stages → optimizer, groups → optimizer, dicts → dict
+    "chain",
+    "partition",
+    "merge",
     # pieces: for entries of a dict, for rules of your own
     "norm_constraint",
     "get_or_compute_grads",

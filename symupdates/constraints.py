@@ -20,6 +20,20 @@ def float_tensor(x, name):
     raise TypeError(f"{name} must be a dense tensor variable of float dtype, not {x!r}.")
 
 
+def unit_axes(ndim):
+    """The axes of a unit's inputs, as Lasagne lays weights out: (inputs, units), or (units, channels, *kernel)."""
+    return (0,) if ndim <= 2 else tuple(range(1, ndim))
+
+
+def total_norm(tensors, dtype):
+    """The L2 norm of all elements of all tensors, in that dtype."""
+    return pt.sqrt(sum((total(astype(x, dtype) ** 2) for x in tensors), astype(pt.constant(0), dtype)))
+
+
+def largest_dtype(tensors):
+    return upcast(*(x.dtype for x in tensors)) if tensors else "float64"
+
+
 def norm_constraint(tensor_var, max_norm, norm_axes=None, epsilon=1e-7):
     r"""Bound the norm of each unit's incoming weights.
 
@@ -72,10 +86,8 @@ def norm_constraint(tensor_var, max_norm, norm_axes=None, epsilon=1e-7):
     x = float_tensor(tensor_var, "norm_constraint: tensor_var")
     if norm_axes is not None:
         axes = tuple(norm_axes) if isinstance(norm_axes, Iterable) else (norm_axes,)
-    elif x.ndim == 2:
-        axes = (0,)
-    elif 3 <= x.ndim <= 5:
-        axes = tuple(range(1, x.ndim))
+    elif 2 <= x.ndim <= 5:
+        axes = unit_axes(x.ndim)
     else:
         raise ValueError(f"Unsupported tensor dimensionality {x.ndim} of {x}. Must specify `norm_axes`.")
     max_norm = astype(scalar("norm_constraint: max_norm", max_norm), x.dtype)
@@ -137,9 +149,9 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
     .. [1] R. Pascanu, T. Mikolov and Y. Bengio (2013). On the difficulty of training recurrent neural networks. ICML.
     """
     tensors = [float_tensor(x, f"total_norm_constraint: tensor_vars[{i}]") for i, x in enumerate(tensor_vars)]
-    dtype = upcast(*(x.dtype for x in tensors)) if tensors else "float64"
+    dtype = largest_dtype(tensors)
     max_norm, epsilon = resolve("total_norm_constraint", {"max_norm": max_norm, "epsilon": epsilon})(dtype)
-    norm = pt.sqrt(sum((total(astype(x, dtype) ** 2) for x in tensors), astype(pt.constant(0), dtype)))
+    norm = total_norm(tensors, dtype)
     scale = pt.minimum(norm, max_norm) / (norm + epsilon)
     scaled = [x * astype(scale, x.dtype) for x in tensors]
     return (scaled, norm) if return_norm else scaled

@@ -46,7 +46,7 @@ def test_every_rule_and_example_is_listed():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for row in ROWS:
         assert f"| `{row.name}` |" in text
-    for name in symupdates.__all__:
+    for name in [*symupdates.__all__, *(f"gradients.{name}" for name in symupdates.gradients.__all__)]:
         assert f"`{name}`" in text
     for program in (ROOT / "examples").glob("[a-z]*.py"):
         if 'if __name__ == "__main__":' in program.read_text(encoding="utf-8"):

@@ -1,0 +1,229 @@
+"""Composition: stages into an optimizer, groups of parameters into one dict, dicts into one."""
+
+import re
+from collections import OrderedDict
+from inspect import signature
+
+from symupdates.core import awaits, check_params, get_or_compute_grads, is_clock, is_state, parameter_names
+from symupdates.state import named
+
+__all__ = ["chain", "merge", "partition"]
+
+KINDS = {
+    "grads": "gradient transform",
+    "tensor_vars": "gradient transform",
+    "loss_or_grads": "rule",
+    "updates": "update transform",
+}
+
+
+def chain(*stages):
+    """Put stages together, from left to right, to one optimizer.
+
+    Parameters
+    ----------
+    *stages : callables
+        Any number of gradient transforms, one rule, any number of update transforms, in this order: partials such as
+        ``clip_by_total_norm(max_norm=1.0)``, ``adam(learning_rate=0.01)``, ``apply_momentum(momentum=0.9)``, other
+        optimizers made by :func:`chain` and :func:`partition`, or functions of your own. The name of its first argument
+        tells what a stage is: ``grads``, ``loss_or_grads`` or ``updates``. A stage that has an argument ``params`` is
+        given the parameters.
+
+    Returns
+    -------
+    callable
+        ``optimizer(loss_or_grads, params)``, which returns the updates dict. It goes wherever a rule goes,
+        ``pm.fit(obj_optimizer=...)`` included; every call makes state and counts anew.
+
+    Raises
+    ------
+    TypeError
+        If a stage is not callable, or its first argument has another name.
+    ValueError
+        If there is not exactly one rule, or the stages are in another order.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, symupdates
+    >>> from symupdates import gradients
+    >>> optimizer = symupdates.chain(
+    ...     gradients.clip_by_total_norm(max_norm=1.0),
+    ...     symupdates.rmsprop(learning_rate=0.01),
+    ...     symupdates.apply_momentum(momentum=0.9),
+    ... )
+    >>> W = pytensor.shared(np.ones(3), name="W")
+    >>> [variable.name for variable in optimizer((W**2).sum(), [W])]
+    ['W/rmsprop/accu', 'W', 'W/momentum/velocity']
+    """
+    kinds = [kind_of(stage) for stage in stages]
+    order = list(dict.fromkeys(KINDS.values()))
+    if kinds.count("rule") != 1 or kinds != sorted(kinds, key=order.index):
+        raise ValueError(
+            "a chain is any number of gradient transforms, one rule, and any number of update transforms, in this "
+            f"order; got {', '.join(kinds) or 'nothing'}."
+        )
+    rule = kinds.index("rule")
+
+    @awaits("loss_or_grads", "params")
+    def optimizer(loss_or_grads=None, params=None):
+        params = check_params(params)
+        grads = get_or_compute_grads(loss_or_grads, params) if rule else loss_or_grads
+        for stage in stages[:rule]:
+            grads = call(stage, grads, params)
+        updates = stages[rule](grads, params)
+        for stage in stages[rule + 1 :]:
+            updates = call(stage, updates, params)
+        return updates
+
+    return optimizer
+
+
+def partition(*groups):
+    """Give each group of parameters an optimizer of its own.
+
+    Parameters
+    ----------
+    *groups : pairs of a selector and an optimizer
+        A selector is a list of parameters; a string, which is a regular expression that is searched for in the name
+        of a parameter (``param[i]`` for an unnamed one); a function that says of a parameter whether it belongs; or
+        an Ellipsis, ``...``, for all the rest. A parameter belongs to the first group that selects it. An optimizer
+        is a rule, a partial of one, a :func:`chain`, or None, to leave the group as it is.
+
+    Returns
+    -------
+    callable
+        ``optimizer(loss_or_grads, params)``, as :func:`chain` returns it. The gradients are taken once, for all groups
+        together. In the dict, the groups follow each other.
+
+    Raises
+    ------
+    TypeError
+        If a group is not such a pair.
+    ValueError
+        When it is called: if a parameter belongs to no group, or a list names one that is not among the parameters.
+
+    Notes ----- What needs all gradients, such as :func:`symupdates.gradients.clip_by_total_norm`, sees in a group
+    those of the group only. To bound the norm of all of them, put it before:
+    ``chain(clip_by_total_norm(max_norm=1.0), partition(...))``.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, symupdates
+    >>> W, b = (pytensor.shared(np.ones(3), name=name) for name in ("W", "b"))
+    >>> optimizer = symupdates.partition(("^b", symupdates.sgd(learning_rate=0.1)), (..., symupdates.adam()))
+    >>> [variable.name for variable in optimizer((W * b).sum(), [W, b])]
+    ['b', 'W/adam/m', 'W/adam/v', 'W', 'adam/t']
+    """
+    for group in groups:
+        if not (isinstance(group, tuple | list) and len(group) == 2 and (group[1] is None or callable(group[1]))):
+            raise TypeError(f"a group is a pair (selector, optimizer), but {group!r} is not.")
+    selectors = [selector_of(selector) for selector, _ in groups]
+
+    @awaits("loss_or_grads", "params")
+    def optimizer(loss_or_grads=None, params=None):
+        params = check_params(params)
+        names = parameter_names(params)
+        for selector, _ in groups:
+            if isinstance(selector, tuple | list) and (absent := [str(p) for p in selector if p not in params]):
+                raise ValueError(f"a group has {', '.join(absent)}, which is not among the parameters {names}.")
+        members = [[] for _ in groups]
+        for i, (p, name) in enumerate(zip(params, names, strict=True)):
+            group = next((k for k, selects in enumerate(selectors) if selects(p, name)), None)
+            if group is None:
+                raise ValueError(f"parameter {name} belongs to no group; add (..., optimizer) for all the rest.")
+            members[group].append(i)
+        grads = get_or_compute_grads(loss_or_grads, params)
+        return merge(
+            *(
+                rule([grads[i] for i in group], [params[i] for i in group])
+                for group, (_, rule) in zip(members, groups, strict=True)
+                if group and rule is not None
+            )
+        )
+
+    return optimizer
+
+
+def merge(*dicts):
+    """Merge updates dicts into one.
+
+    Parameters
+    ----------
+    *dicts : dicts
+        Updates dicts. They are not changed.
+
+    Returns
+    -------
+    OrderedDict
+        All entries, in order. State whose names would repeat is renamed, as :func:`symupdates.state_dict` names it.
+
+    Raises
+    ------
+    TypeError
+        If one is not a dict.
+    ValueError
+        If a variable is updated by more than one of them, to different values: all of them are named. The same count,
+        as of a gradient transform whose gradients went to two rules, is no conflict.
+    """
+    merged, conflicts = OrderedDict(), []
+    for updates in dicts:
+        if not isinstance(updates, dict):
+            raise TypeError(f"merge takes updates dicts, not {updates!r}.")
+        for variable, value in updates.items():
+            if variable in merged and merged[variable] is not value and not is_clock(variable):
+                conflicts.append(str(variable))
+            merged.setdefault(variable, value)
+    if conflicts:
+        raise ValueError(
+            f"more than one of the dicts updates {', '.join(conflicts)}; give each variable to one of them."
+        )
+    for name, variable in named(merged).items():
+        if is_state(variable):
+            variable.name = name
+    return merged
+
+
+# --- Stages and selectors ---------------------------------------------------------------------------------------------
+
+
+def arguments_left(stage):
+    """The arguments that a stage still takes by position."""
+    try:
+        parameters = signature(stage).parameters.values()
+    except (TypeError, ValueError):
+        raise TypeError(f"a stage of a chain must be a function with a signature, not {stage!r}.") from None
+    return [q.name for q in parameters if q.kind in (q.POSITIONAL_ONLY, q.POSITIONAL_OR_KEYWORD)]
+
+
+def kind_of(stage):
+    first = next(iter(arguments_left(stage)), None)
+    if first not in KINDS:
+        raise TypeError(
+            "the first argument of a stage must be called grads (of a gradient transform), loss_or_grads (of a rule) "
+            f"or updates (of an update transform), but that of {stage!r} is {first}."
+        )
+    return KINDS[first]
+
+
+def call(stage, data, params):
+    """Apply a transform, giving it the parameters if it takes them and has none."""
+    own = getattr(stage, "keywords", {}).get("params")
+    takes = "params" in signature(stage).parameters
+    return stage(data, params=params) if takes and own is None else stage(data)
+
+
+def selector_of(selector):
+    """A function that says of a parameter and its name whether the selector selects it."""
+    if selector is ...:
+        return lambda p, name: True
+    if isinstance(selector, str):
+        pattern = re.compile(selector)
+        return lambda p, name: pattern.search(name) is not None
+    if isinstance(selector, tuple | list):
+        chosen = set(selector)
+        return lambda p, name: p in chosen
+    if callable(selector):
+        return lambda p, name: bool(selector(p))
+    raise TypeError(
+        f"a selector is a list of parameters, a string, a function of a parameter, or ..., not {selector!r}."
+    )

@@ -1,0 +1,354 @@
+"""Transforms of gradients: list → list, before a rule takes them.
+
+Every one awaits its ``grads``: called without, it returns a partial, for :func:`symupdates.chain`. Each returned
+gradient has the shape and dtype of the given one. Hyper-parameters are numbers, scalar variables or schedules; the step
+of a schedule is advanced by the updates dict of the rule that takes the gradients.
+"""
+
+import pytensor.tensor as pt
+
+from symupdates.constraints import float_tensor, largest_dtype, total_norm, unit_axes
+from symupdates.core import astype, awaits, check_params, resolve, total
+
+__all__ = [
+    "add_l1",
+    "add_l2",
+    "centralize",
+    "clip_adaptively",
+    "clip_by_norm",
+    "clip_by_total_norm",
+    "clip_by_value",
+    "normalize",
+    "sign",
+    "zero_nans",
+]
+
+
+def begin(function, grads, **hyper):
+    """The gradients as a list of tensors, checked, and the hyper-parameters as a function of the dtype."""
+    tensors = [float_tensor(g, f"{function}: grads[{i}]") for i, g in enumerate(grads)]
+    return tensors, resolve(function, hyper)
+
+
+def with_params(function, grads, params):
+    """The gradients with their parameters, checked to be as many."""
+    params = check_params(params)
+    if len(grads) != len(params):
+        raise ValueError(f"{function}: got {len(grads)} gradients for {len(params)} parameters.")
+    return zip(grads, params, strict=True)
+
+
+def shrink(norm, bound):
+    """The factor that brings a norm within its bound: exactly one inside, as c / max(n, c) is not after rewrites."""
+    return pt.switch(norm <= bound, pt.ones_like(norm), bound / norm)
+
+
+@awaits("grads")
+def clip_by_value(grads=None, limit=1.0):
+    r"""Clip each element of each gradient.
+
+    .. math:: g \leftarrow \min(\max(g, -c), c)
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients.
+    limit : hyper-parameter
+        The bound :math:`c`, in units of the gradient.
+
+    Returns
+    -------
+    list of tensor variables
+        The clipped gradients. NaN stays NaN.
+
+    Notes
+    -----
+    It is optax's ``clip``, torch's ``clip_grad_value_`` and keras' ``clipvalue``. It changes the direction, too.
+    """
+    grads, hyper = begin("clip_by_value", grads, limit=limit)
+    return [pt.clip(g, -c, c) for g in grads for (c,) in [hyper(g.dtype)]]
+
+
+@awaits("grads")
+def clip_by_norm(grads=None, max_norm=1.0):
+    r"""Scale each gradient down to a norm of at most `max_norm`, each tensor for itself.
+
+    .. math:: g \leftarrow g\, \min\left(1, \frac{c}{\lVert g \rVert}\right)
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients.
+    max_norm : hyper-parameter
+        The bound :math:`c` of each L2 norm, in units of the gradient; positive.
+
+    Returns
+    -------
+    list of tensor variables
+        The scaled gradients; those within the bound unchanged, to the last bit.
+
+    Notes
+    -----
+    It is keras' ``clipnorm``.
+    """
+    grads, hyper = begin("clip_by_norm", grads, max_norm=max_norm)
+    return [g * shrink(total_norm([g], g.dtype), c) for g in grads for (c,) in [hyper(g.dtype)]]
+
+
+@awaits("grads")
+def clip_by_total_norm(grads=None, max_norm=1.0, return_norm=False):
+    r"""Scale all gradients down together, to a joint norm of at most `max_norm`.
+
+    With :math:`n` the L2 norm of all elements of all gradients:
+
+    .. math:: g \leftarrow g\, \min\left(1, \frac{c}{n}\right)
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients. All of them: of a part, the norm is another.
+    max_norm : hyper-parameter
+        The bound :math:`c`, in units of the gradients; positive.
+    return_norm : bool
+        Return the norm too, for monitoring.
+
+    Returns
+    -------
+    list of tensor variables
+        The scaled gradients, unchanged to the last bit if the norm is within the bound; with `return_norm`, the pair of
+        this list and the norm before scaling, in the largest dtype among the gradients.
+
+    Notes
+    -----
+    It is optax's ``clip_by_global_norm``; torch's ``clip_grad_norm_`` adds 1e-6 to the norm, and
+    :func:`~symupdates.total_norm_constraint` 1e-7, which shrinks gradients within the bound as well.
+
+    References
+    ----------
+    .. [1] R. Pascanu, T. Mikolov and Y. Bengio (2013). On the difficulty of training recurrent neural networks. ICML.
+    """
+    grads, hyper = begin("clip_by_total_norm", grads, max_norm=max_norm)
+    dtype = largest_dtype(grads)
+    norm = total_norm(grads, dtype)
+    (c,) = hyper(dtype)
+    scaled = [g * astype(shrink(norm, c), g.dtype) for g in grads]
+    return (scaled, norm) if return_norm else scaled
+
+
+@awaits("grads")
+def clip_adaptively(grads=None, params=None, clipping=0.01, epsilon=1e-3):
+    r"""Adaptive gradient clipping (AGC): the gradient of each unit is small beside the unit's weights.
+
+    With the L2 norms of a unit's gradient :math:`\lVert g \rVert` and of its weights :math:`\lVert p \rVert`, and
+    :math:`c = \lambda \max(\lVert p \rVert, \epsilon)`:
+
+    .. math:: g \leftarrow g\, \min\left(1, \frac{c}{\lVert g \rVert}\right)
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients.
+    params : iterable of shared variables
+        Their parameters, in the same order. A unit is a column of a matrix (inputs, units), a kernel of a tensor
+        (units, channels, ...), and the whole of a vector or scalar.
+    clipping : hyper-parameter
+        The bound :math:`\lambda` of the ratio of the norms. The paper uses 0.01 to 0.16, less for larger batches.
+    epsilon : hyper-parameter
+        Lets units move whose weights are zero, in units of the parameter.
+
+    Returns
+    -------
+    list of tensor variables
+        The scaled gradients; those within the bound unchanged, to the last bit.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many parameters as gradients.
+
+    Notes ----- optax's ``adaptive_grad_clip`` is the same for vectors and matrices; for kernels it takes the last
+    axis for the units.
+
+    References
+    ----------
+    .. [1] A. Brock, S. De, S. L. Smith and K. Simonyan (2021). High-performance large-scale image recognition without
+       normalization. ICML. arXiv:2102.06171.
+    """
+    grads, hyper = begin("clip_adaptively", grads, clipping=clipping, epsilon=epsilon)
+    clipped = []
+    for g, p in with_params("clip_adaptively", grads, params):
+        clipping, eps = hyper(g.dtype)
+        axes = unit_axes(g.ndim) if g.ndim > 1 else None
+        g_norm, p_norm = (pt.sqrt(total(astype(x, g.dtype) ** 2, axis=axes, keepdims=True)) for x in (g, p))
+        clipped.append(g * shrink(g_norm, clipping * pt.maximum(p_norm, eps)))
+    return clipped
+
+
+@awaits("grads")
+def normalize(grads=None, epsilon=1e-6):
+    r"""Scale all gradients together to a joint norm of one, so that only their direction counts.
+
+    With :math:`n` the L2 norm of all elements of all gradients:
+
+    .. math:: g \leftarrow \frac{g}{n + \epsilon}
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients. All of them: of a part, the norm is another.
+    epsilon : hyper-parameter
+        Keeps zero gradients at zero, in units of the gradient.
+
+    Returns
+    -------
+    list of tensor variables
+        The scaled gradients.
+
+    Notes
+    -----
+    It is optax's ``normalize_by_update_norm``.
+    """
+    grads, hyper = begin("normalize", grads, epsilon=epsilon)
+    dtype = largest_dtype(grads)
+    (eps,) = hyper(dtype)
+    scale = 1 / (total_norm(grads, dtype) + eps)
+    return [g * astype(scale, g.dtype) for g in grads]
+
+
+@awaits("grads")
+def centralize(grads=None):
+    r"""Gradient centralization: the mean over each unit's inputs is taken away.
+
+    .. math:: g_{\cdot j} \leftarrow g_{\cdot j} - \operatorname{mean}_i g_{ij}
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients. The inputs of a matrix are the rows (inputs, units), of a kernel all axes but the first. Vectors
+        and scalars stay as they are.
+
+    Returns
+    -------
+    list of tensor variables
+        The centralized gradients.
+
+    Notes
+    -----
+    optax's ``centralize`` is the same for matrices; for kernels it takes the last axis for the units.
+
+    References
+    ----------
+    .. [1] H. Yong, J. Huang, X. Hua and L. Zhang (2020). Gradient centralization: a new optimization technique for deep
+       neural networks. ECCV. arXiv:2004.01461.
+    """
+    grads, _ = begin("centralize", grads)
+    return [g if g.ndim < 2 else g - astype(pt.mean(g, axis=unit_axes(g.ndim), keepdims=True), g.dtype) for g in grads]
+
+
+@awaits("grads")
+def zero_nans(grads=None):
+    """Put zero in the place of each element that is not a number. Infinities stay.
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients.
+
+    Returns
+    -------
+    list of tensor variables
+        The gradients without NaN.
+
+    Notes
+    -----
+    It is optax's ``zero_nans``. A single bad example then costs its own elements only; it also hides a model that is
+    broken, so look at the loss.
+    """
+    grads, _ = begin("zero_nans", grads)
+    return [pt.switch(pt.isnan(g), pt.zeros_like(g), g) for g in grads]
+
+
+@awaits("grads")
+def sign(grads=None):
+    r"""The sign of each element: steps of one size. :math:`g \leftarrow \operatorname{sign}(g)`
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients.
+
+    Returns
+    -------
+    list of tensor variables
+        Minus one, zero or one for each element.
+    """
+    grads, _ = begin("sign", grads)
+    return [pt.sign(g) for g in grads]
+
+
+@awaits("grads")
+def add_l2(grads=None, params=None, coefficient=1e-4):
+    r"""Add the gradient of :math:`\frac{\lambda}{2} \lVert p \rVert^2` to that of each parameter.
+
+    .. math:: g \leftarrow g + \lambda\, p
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients.
+    params : iterable of shared variables
+        Their parameters, in the same order.
+    coefficient : hyper-parameter
+        The strength :math:`\lambda`.
+
+    Returns
+    -------
+    list of tensor variables
+        The gradients of the regularized loss.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many parameters as gradients.
+
+    Notes
+    -----
+    It is torch's ``weight_decay`` (but for AdamW). Adaptive rules then divide the decay by the size of the gradients
+    too, which decoupled weight decay does not.
+    """
+    grads, hyper = begin("add_l2", grads, coefficient=coefficient)
+    return [g + c * astype(p, g.dtype) for g, p in with_params("add_l2", grads, params) for (c,) in [hyper(g.dtype)]]
+
+
+@awaits("grads")
+def add_l1(grads=None, params=None, coefficient=1e-4):
+    r"""Add a subgradient of :math:`\lambda \lVert p \rVert_1` to that of each parameter.
+
+    .. math:: g \leftarrow g + \lambda \operatorname{sign}(p)
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients.
+    params : iterable of shared variables
+        Their parameters, in the same order.
+    coefficient : hyper-parameter
+        The strength :math:`\lambda`, in units of the gradient.
+
+    Returns
+    -------
+    list of tensor variables
+        The gradients of the regularized loss. Parameters come near zero and hover there; they do not become exactly
+        zero.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many parameters as gradients.
+    """
+    grads, hyper = begin("add_l1", grads, coefficient=coefficient)
+    return [
+        g + c * pt.sign(astype(p, g.dtype))
+        for g, p in with_params("add_l1", grads, params)
+        for (c,) in [hyper(g.dtype)]
+    ]

@@ -1,0 +1,233 @@
+"""chain, partition and merge."""
+
+from collections import OrderedDict
+from functools import partial
+
+import numpy as np
+import oracles
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from pytensor.graph.replace import graph_replace
+from table import ROWS
+from test_rules import PYTHON, call, every_rule, make_param, values
+
+from symupdates import (
+    adam,
+    apply_momentum,
+    apply_nesterov_momentum,
+    chain,
+    gradients,
+    merge,
+    momentum,
+    partition,
+    rmsprop,
+    sgd,
+    state_dict,
+    total_norm_constraint,
+)
+
+
+def train(updates, inputs, given):
+    step = pytensor.function(inputs, [], updates=updates, mode=PYTHON)
+    for g in given:
+        step(g)
+
+
+@pytest.fixture
+def problem():
+    W, b, c = make_param((3, 2), "float64", "W"), make_param((2,), "float32", "b"), make_param((), "float64")
+    return [W, b, c], (W**2).sum() + (b**2).sum() + c**2
+
+
+def trained(optimizer, problem, steps=4):
+    """Where the optimizer takes copies of the parameters."""
+    params, loss = problem
+    copies = [pytensor.shared(p.get_value(), name=p.name) for p in params]
+    updates = optimizer(graph_replace(loss, dict(zip(params, copies, strict=True))), copies)
+    step = pytensor.function([], [], updates=updates, mode=PYTHON)
+    for _ in range(steps):
+        step()
+    return values(copies), updates
+
+
+def assert_same(first, second):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_chain_is_its_stages(problem):
+    clip, rule, accelerate = partial(total_norm_constraint, max_norm=0.5), rmsprop(learning_rate=0.01), apply_momentum()
+
+    def by_hand(loss, params):
+        return apply_momentum(rmsprop(clip(pytensor.grad(loss, params)), params, 0.01), params)
+
+    got, updates = trained(chain(clip, rule, accelerate), problem)
+    expected, by_hand_updates = trained(by_hand, problem)
+    assert_same(got, expected)
+    assert [v.name for v in updates] == [v.name for v in by_hand_updates]
+    start = values(problem[0])
+    assert all(np.abs(a - b).min() > 0 for a, b in zip(got, start, strict=True))
+
+
+@every_rule
+def test_a_chain_of_a_rule_is_the_rule(row, problem):
+    rule = partial(row.rule, **row.hyper, **dict(row.structure))
+    assert_same(trained(chain(rule), problem)[0], trained(rule, problem)[0])
+
+
+def test_chains_nest_and_take_functions(problem):
+    def halve(grads):
+        return [g / 2 for g in grads]
+
+    def stay_positive(updates, params):
+        return OrderedDict((v, pt.maximum(x, 0) if v in params else x) for v, x in updates.items())
+
+    inner = chain(halve, momentum(learning_rate=0.1))
+    got, updates = trained(chain(gradients.add_l2(coefficient=0.5), inner, stay_positive), problem)
+    assert all((p >= 0).all() for p in got)
+    assert len(updates) == 6
+    waiting = chain(inner)()
+    assert isinstance(waiting, partial)
+    assert_same(trained(waiting, problem)[0], trained(inner, problem)[0])
+    with pytest.raises(ValueError, match="optimizer: params missing"):
+        inner(problem[1])
+
+
+def test_stages_that_take_parameters_get_them(problem):
+    params, loss = problem
+    optimizer = chain(
+        gradients.add_l1(coefficient=1.0), sgd(learning_rate=0.1), apply_nesterov_momentum(params=params[:1])
+    )
+    assert [v.name for v in optimizer(loss, params)][3:] == ["W/nesterov_momentum/velocity"]
+
+
+def test_every_call_of_a_chain_is_fresh(problem):
+    params, loss = problem
+    optimizer = chain(gradients.clip_by_norm(max_norm=lambda step: 1.0 + step), adam(learning_rate=lambda step: 0.1))
+    first, second = optimizer(loss, params), optimizer(loss, params)
+    assert list(map(str, first)) == list(map(str, second))
+    assert set(first) & set(second) == set(params)
+
+
+def test_wrong_chains():
+    clip, rule, accelerate = gradients.sign(), sgd(), apply_momentum()
+    for stages in [(), (clip,), (rule, rule), (rule, clip), (accelerate, rule), (clip, accelerate)]:
+        with pytest.raises(ValueError, match="one rule, and any number of update transforms, in this order; got"):
+            chain(*stages)
+    with pytest.raises(TypeError, match=r"must be called grads .*loss_or_grads .*updates .* is g\."):
+        chain(lambda g: g, rule)
+    with pytest.raises(TypeError, match=r"function with a signature, not 0\.1"):
+        chain(rule, 0.1)
+
+
+# --- Groups -----------------------------------------------------------------------------------------------------------
+
+
+@every_rule
+def test_everything_in_one_group_is_the_rule(row, problem):
+    rule = partial(row.rule, **row.hyper, **dict(row.structure))
+    got, updates = trained(partition((..., rule)), problem)
+    expected, plain = trained(rule, problem)
+    assert_same(got, expected)
+    assert [v.name for v in updates] == list(state_dict(plain)) or None in [v.name for v in plain]
+
+
+def test_selectors(problem):
+    params, loss = problem
+    W, b, c = params
+    for selector in ("^W$", [W], (W,), lambda p: p.ndim == 2):
+        updates = partition((selector, adam()), (..., sgd()))(loss, params)
+        assert [v.name for v in updates] == ["W/adam/m", "W/adam/v", "W", "adam/t", "b", None]
+    updates = partition((r"param\[2\]", sgd()), ("W|b", None))(loss, params)
+    assert list(updates) == [c]
+    assert list(partition(([], adam()), (..., sgd()))(loss, params)) == params
+    assert list(partition(("b", sgd()), ("W|b", sgd()), (..., None))(loss, params)) == [b, W]
+
+
+def test_groups_have_rates_and_clocks_of_their_own(problem):
+    params, _ = problem
+    optimizer = partition(
+        ("W", adam(learning_rate=lambda step: 0.1 / (1 + step))), (..., adam(learning_rate=lambda step: 0.0 * step))
+    )
+    got, updates = trained(optimizer, problem)
+    start = values(params)
+    assert np.abs(got[0] - start[0]).min() > 0
+    assert_same(got[1:], start[1:])
+    names = [v.name for v in updates if v.name]
+    assert len(set(names)) == len(names)
+    assert sum("adam/t" in name for name in names) == 2
+
+
+def test_gradients_are_clipped_before_the_groups(problem):
+    """The norm of all gradients, not of each group's; its count is in the dict once."""
+    params, _ = problem
+    clip = gradients.clip_by_total_norm(max_norm=lambda step: 1.0 + step)
+    groups = partition(("W", sgd(learning_rate=1.0)), (..., sgd(learning_rate=1.0)))
+    got, updates = trained(chain(clip, groups), problem, steps=1)
+    moved = np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(got, values(params), strict=True)))
+    np.testing.assert_allclose(moved, 1.0, rtol=1e-6)
+    assert [v.name for v in updates] == ["W", "clip_by_total_norm/t", "b", None]
+
+
+def test_wrong_groups(problem):
+    params, loss = problem
+    stranger = make_param((2,), "float64", "stranger")
+    with pytest.raises(ValueError, match="parameter W belongs to no group"):
+        partition(("b", sgd()))(loss, params)
+    with pytest.raises(ValueError, match="a group has stranger, which is not among the parameters"):
+        partition(([stranger], sgd()), (..., sgd()))(loss, params)
+    for group in (sgd(), ("W",), ("W", 0.1), ("W", sgd(), 1)):
+        with pytest.raises(TypeError, match="a group is a pair"):
+            partition(group)
+    with pytest.raises(TypeError, match="a selector is a list"):
+        partition((3, sgd()))
+
+
+# --- Dicts ------------------------------------------------------------------------------------------------------------
+
+
+def test_merge():
+    a, b, g = make_param((2,), "float64"), make_param((2,), "float64"), pt.vector("g")
+    first, second = adam([g], [a]), adam([g], [b])
+    entries = list(first.items())
+    merged = merge(first, second)
+    assert type(merged) is OrderedDict and list(first.items()) == entries
+    assert list(merged) == [*first, *second]
+    state = [v.name for v in merged if v not in (a, b)]
+    assert state == [
+        "param[0]/adam/m",
+        "param[0]/adam/v",
+        "adam/t[3]",
+        "param[1]/adam/m",
+        "param[1]/adam/v",
+        "adam/t[7]",
+    ]
+    assert merge() == OrderedDict()
+    assert merge(first, first) == first
+    with pytest.raises(ValueError, match=r"more than one of the dicts updates W, b;"):
+        W, b = make_param((2,), "float64", "W"), make_param((2,), "float64", "b")
+        merge(sgd([g, g], [W, b]), sgd([g, g], [W, b]))
+    with pytest.raises(TypeError, match="merge takes updates dicts"):
+        merge(first, list(second.items()))
+
+
+def test_numbers_of_a_partition():
+    """Two rules at once, each as its oracle."""
+    given = oracles.gradients(6, (16,))
+    g = pt.tensor("g", shape=(16,), dtype="float64")
+    rows = {row.name: row for row in ROWS}
+    p, q = make_param((16,), "float64", "p"), make_param((16,), "float64", "q", seed=1)
+    starts = values([p, q])
+    optimizer = partition(
+        ("p", partial(call_row, rows["adagrad"])),
+        ("q", partial(call_row, rows["adadelta"])),
+    )
+    train(optimizer([g, g], [p, q]), [g], given)
+    for v, start, name in ((p, starts[0], "adagrad"), (q, starts[1], "adadelta")):
+        *_, last = rows[name].oracle(start, given, **rows[name].hyper)
+        np.testing.assert_allclose(v.get_value(), last["param"], rtol=1e-12)
+
+
+def call_row(row, loss_or_grads, params):
+    return call(row, loss_or_grads, params)
