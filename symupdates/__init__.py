@@ -4,7 +4,7 @@ from symupdates import gradients as gradients
 from symupdates.compose import chain, merge, partition
 from symupdates.constraints import norm_constraint, total_norm_constraint
 from symupdates.core import get_or_compute_grads
-from symupdates.rules.adam import adam, adamax, amsgrad
+from symupdates.rules.adam import adam, adamax, adamw, amsgrad
 from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
 from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
 
@@ -15,7 +15,7 @@ from symupdates.state import reset as reset
 from symupdates.state import save as save
 from symupdates.state import state_dict as state_dict
 from symupdates.state import to_numpy as to_numpy
-from symupdates.transforms import apply_momentum, apply_nesterov_momentum
+from symupdates.transforms import apply_momentum, apply_nesterov_momentum, apply_weight_decay
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ __all__ = [
     "rmsprop",
     "adadelta",
     "adam",
+    "adamw",
     "adamax",
     "amsgrad",
     # gradient transforms: gradients → gradients; more in symupdates.gradients
@@ -36,6 +37,7 @@ __all__ = [
     # update transforms: updates dict → updates dict
     "apply_momentum",
     "apply_nesterov_momentum",
+    "apply_weight_decay",
     # glue: stages → optimizer, groups → optimizer, dicts → dict
     "chain",
     "partition",

@@ -524,10 +524,10 @@ def extend(transform, updates, params=None, **hyper):
         The transform's name; without ``apply_``, it is part of the names of its state.
     updates : dict
         The updates to transform: shared variables and their next values.
-    params : iterable of shared variables, optional
-        The parameters to transform; all that the dict updates by default, and never optimizer state. They are known
-        by exclusion (float keys without a state's tag), so give `params` if the dict also updates float variables of
-        your own that are not parameters.
+    params : iterable of shared variables, or callable, optional
+        The parameters to transform, or a function that says of a parameter whether it is to be; all that the dict
+        updates by default, and never optimizer state. They are known by exclusion (float keys without a state's tag),
+        so give `params` if the dict also updates float variables of your own that are not parameters.
     **hyper
         As for :func:`prepare`.
 
@@ -541,7 +541,12 @@ def extend(transform, updates, params=None, **hyper):
             f"{transform}: updates must be a dict of shared variables and their next values, not {updates!r}."
         )
     every = [v for v in updates if isinstance(v, SharedVariable) and not is_state(v) and untrainable(v) is None]
-    params = every if params is None else check_params(params)
+    if params is None:
+        params = every
+    elif callable(params) and not isinstance(params, Variable):
+        params = [p for p in every if params(p)]
+    else:
+        params = check_params(params)
     absent = [name for name, p in zip(parameter_names(params), params, strict=True) if p not in updates]
     if absent:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from symupdates.core import awaits, extend
 
-__all__ = ["apply_momentum", "apply_nesterov_momentum"]
+__all__ = ["apply_momentum", "apply_nesterov_momentum", "apply_weight_decay"]
 
 
 @awaits("updates")
@@ -99,4 +99,57 @@ def apply_nesterov_momentum(updates=None, params=None, momentum=0.9):
         v = step.state(p, "velocity")
         step[v] = mu * v + (p_next - p)
         step[p] = p_next + mu * step[v]
+    return step.finish()
+
+
+@awaits("updates")
+def apply_weight_decay(updates=None, params=None, weight_decay=0.01, learning_rate=1.0):
+    r"""Let parameters decay beside the step of any rule: decoupled weight decay.
+
+    With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`:
+
+    .. math:: p \leftarrow p + u - \eta \lambda\, p
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+    params : iterable of shared variables, or callable, optional
+        The parameters that decay: a list of them, or a function that says of a parameter whether it does, such as
+        ``lambda p: p.ndim > 1``. By default all parameters among the keys, as in :func:`apply_momentum`.
+    weight_decay : hyper-parameter
+        The strength :math:`\lambda`.
+    learning_rate : hyper-parameter
+        A factor :math:`\eta`. Give the rule's own rate, number, variable or schedule, for the decay to follow it, as
+        in :func:`~symupdates.adamw`; with the default, 1, a parameter falls by the fraction `weight_decay` a step.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict of the keys of `updates`, in their order; with a schedule, and its count.
+
+    Notes
+    -----
+    The decay takes the old value of the parameter, as in :func:`~symupdates.adamw`. It is no part of the loss; see
+    :func:`symupdates.gradients.add_l2` for the penalty that is. The errors and the partial are as for
+    :func:`apply_momentum`. No state.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, symupdates
+    >>> W, b = (pytensor.shared(np.ones(shape), name=name) for name, shape in (("W", (2, 2)), ("b", 2)))
+    >>> spare_biases = symupdates.apply_weight_decay(params=lambda p: p.ndim > 1, weight_decay=0.1)
+    >>> optimizer = symupdates.chain(symupdates.adam(learning_rate=0.0), spare_biases)
+    >>> step = pytensor.function([], [], updates=optimizer((W * b).sum(), [W, b]))
+    >>> _ = step()
+    >>> W.get_value()[0, 0].round(6).item(), b.get_value()[0].item()
+    (0.9, 1.0)
+
+    References
+    ----------
+    .. [1] I. Loshchilov and F. Hutter (2019). Decoupled weight decay regularization. ICLR. arXiv:1711.05101.
+    """
+    step = extend("apply_weight_decay", updates, params, weight_decay=weight_decay, learning_rate=learning_rate)
+    for p, p_next, (decay, eta) in step:
+        step[p] = p_next - eta * decay * p
     return step.finish()

@@ -110,6 +110,22 @@ def adam(p, grads, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
         p = moved(p, (yield {"param": p, "m": m, "v": v, "t": t}))
 
 
+def adamw(p, grads, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01):
+    """Loshchilov and Hutter (2019), Decoupled weight decay regularization, algorithm 2, with the step of `adam`.
+
+    The decay is multiplied by the rate, as everywhere but in the paper, which multiplies both by a schedule.
+    """
+    m = np.zeros_like(p)
+    v = np.zeros_like(p)
+    for t, g in enumerate(grads, start=1):
+        alpha, b1, b2, eps = (at(hyper, t - 1) for hyper in (learning_rate, beta1, beta2, epsilon))
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        alpha_t = alpha * (1 - b2**t) ** 0.5 / (1 - b1**t)
+        p = p - (alpha_t * m / (np.sqrt(v) + eps) + alpha * at(weight_decay, t - 1) * p)
+        p = moved(p, (yield {"param": p, "m": m, "v": v, "t": t}))
+
+
 def adamax(p, grads, learning_rate=0.002, beta1=0.9, beta2=0.999, epsilon=1e-8):
     """Kingma and Ba (2015), Adam, algorithm 2; ε, which is not in the paper, is added to the divisor."""
     m = np.zeros_like(p)

@@ -89,6 +89,7 @@ ROWS = [
         ("accu", "param", "delta_accu"),
     ),
     Row(symupdates.adam, oracles.adam, MOMENTS, ("m", "v", "param", "t")),
+    Row(symupdates.adamw, oracles.adamw, {**MOMENTS, "weight_decay": 0.25}, ("m", "v", "param", "t")),
     Row(symupdates.adamax, oracles.adamax, MOMENTS, ("m", "u", "param", "t")),
     Row(symupdates.amsgrad, oracles.amsgrad, MOMENTS, ("m", "v", "v_hat", "param", "t")),
 ]

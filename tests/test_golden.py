@@ -24,6 +24,7 @@ RULES = {
     "rmsprop",
     "adadelta",
     "adam",
+    "adamw",
     "adamax",
     "amsgrad",
 }

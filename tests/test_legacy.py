@@ -28,10 +28,12 @@ SIGNATURES = {
     "rmsprop": [("loss_or_grads", None), ("params", None), ("learning_rate", 1.0), ("rho", 0.9), ("epsilon", 1e-6)],
     "adadelta": [("loss_or_grads", None), ("params", None), ("learning_rate", 1.0), ("rho", 0.95), ("epsilon", 1e-6)],
     "adam": [("loss_or_grads", None), ("params", None), ("learning_rate", 0.001), *MOMENTS],
+    "adamw": [("loss_or_grads", None), ("params", None), ("learning_rate", 0.001), *MOMENTS, ("weight_decay", 0.01)],
     "adamax": [("loss_or_grads", None), ("params", None), ("learning_rate", 0.002), *MOMENTS],
     "amsgrad": [("loss_or_grads", None), ("params", None), ("learning_rate", 0.001), *MOMENTS],
     "apply_momentum": [("updates", None), ("params", None), ("momentum", 0.9)],
     "apply_nesterov_momentum": [("updates", None), ("params", None), ("momentum", 0.9)],
+    "apply_weight_decay": [("updates", None), ("params", None), ("weight_decay", 0.01), ("learning_rate", 1.0)],
     "norm_constraint": [
         ("tensor_var", Parameter.empty),
         ("max_norm", Parameter.empty),

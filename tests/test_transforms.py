@@ -13,7 +13,17 @@ from table import ROWS
 from test_rules import PYTHON, STEPS, assert_close, call, every_rule, make_param
 
 import symupdates
-from symupdates import adam, apply_momentum, apply_nesterov_momentum, momentum, nesterov_momentum, rmsprop, sgd
+from symupdates import (
+    adam,
+    adamw,
+    apply_momentum,
+    apply_nesterov_momentum,
+    apply_weight_decay,
+    momentum,
+    nesterov_momentum,
+    rmsprop,
+    sgd,
+)
 from symupdates.core import is_state
 
 PAIRS = [(apply_momentum, momentum), (apply_nesterov_momentum, nesterov_momentum)]
@@ -136,3 +146,37 @@ def test_no_public_rule_is_missing_from_the_table():
     functions = {name: getattr(symupdates, name) for name in symupdates.__all__ if name != "get_or_compute_grads"}
     rules = {name for name, function in functions.items() if "loss_or_grads" in signature(function).parameters}
     assert {row.name for row in ROWS} == rules
+
+
+# --- Weight decay -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [0.25, lambda step: 0.25 / (1 + step)])
+def test_weight_decay_makes_adamw_of_adam(rate, backend):
+    given = oracles.gradients(STEPS, (16,))
+    g = pt.tensor("g", shape=(16,), dtype="float64")
+    p, q = make_param((16,), "float64", "p"), make_param((16,), "float64", "q")
+    by_transform = apply_weight_decay(adam([g], [p], rate), weight_decay=0.125, learning_rate=rate)
+    updates = by_transform | adamw([g], [q], rate, weight_decay=0.125)
+    step = pytensor.function([g], [], updates=updates, mode=backend)
+    for t in range(STEPS):
+        step(given[t])
+        np.testing.assert_allclose(p.get_value(), q.get_value(), rtol=1e-12)
+
+
+def test_weight_decay_of_some():
+    W, b = make_param((3, 2), "float32", "W"), make_param((2,), "float64", "b")
+    loss = (W**2).sum() + (b**2).sum()
+    before = sgd(loss, [W, b], learning_rate=0.0)
+    for some in ([W], lambda p: p.ndim > 1, (v for v in [W])):
+        after = apply_weight_decay(before, params=some, weight_decay=0.25)
+        assert list(after) == [W, b] and after[b] is before[b]
+    start = W.get_value(), b.get_value()
+    step = pytensor.function([], [], updates=apply_weight_decay(before, weight_decay=lambda step: 0.5 / (1 + step)))
+    for _ in range(2):
+        step()
+    for p, value in zip((W, b), start, strict=True):
+        np.testing.assert_allclose(p.get_value(), value * 0.5 * 0.75, rtol=1e-6)
+    assert apply_weight_decay(before, params=lambda p: False) == before
+    with pytest.raises(TypeError, match="apply_weight_decay: weight_decay must be a real number"):
+        apply_weight_decay(before, weight_decay=None)

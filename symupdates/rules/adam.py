@@ -4,7 +4,7 @@ from pytensor.tensor import maximum, sqrt
 
 from symupdates.core import awaits, prepare
 
-__all__ = ["adam", "adamax", "amsgrad"]
+__all__ = ["adam", "adamax", "adamw", "amsgrad"]
 
 
 @awaits("loss_or_grads", "params")
@@ -61,6 +61,76 @@ def adam(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2=
         step[m] = beta1 * m + (1 - beta1) * g
         step[v] = beta2 * v + (1 - beta2) * g**2
         step[p] = p - alpha * step[m] / (sqrt(step[v]) + eps)
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def adamw(
+    loss_or_grads=None,
+    params=None,
+    learning_rate=0.001,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    weight_decay=0.01,
+):
+    r"""AdamW: Adam with weight decay that its normaliser does not touch.
+
+    .. math::
+        m &\leftarrow \beta_1 m + (1 - \beta_1)\, g \\
+        v &\leftarrow \beta_2 v + (1 - \beta_2)\, g^2 \\
+        p &\leftarrow p - \eta \left(
+            \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t}\, \frac{m}{\sqrt{v} + \epsilon} + \lambda\, p \right)
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the parameter. It multiplies the decay too.
+    beta1, beta2, epsilon : hyper-parameter
+        As in :func:`adam`, of whose form the step is.
+    weight_decay : hyper-parameter
+        The strength :math:`\lambda` of the decay: without gradients, a parameter falls by the fraction
+        :math:`\eta\lambda` a step. The default is torch's; optax has 0.0001 and keras 0.004.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``m``, of its ``v``, then its own; last, the count ``t``.
+
+    Notes
+    -----
+    All parameters decay. To spare some, such as biases, take :func:`adam` with
+    :func:`~symupdates.apply_weight_decay`. To step as torch and optax do, see the `epsilon` of :func:`adam`; keras is
+    the same.
+
+    State: ``m`` and ``v``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one for all
+    parameters, the number of updates made. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] I. Loshchilov and F. Hutter (2019). Decoupled weight decay regularization. ICLR. arXiv:1711.05101.
+    """
+    step = prepare(
+        "adamw",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+    )
+    for p, g, (eta, beta1, beta2, eps, decay) in step:
+        m = step.state(p, "m")
+        v = step.state(p, "v")
+        alpha = eta * sqrt(step.bias_correction(beta2)) / step.bias_correction(beta1)
+        step[m] = beta1 * m + (1 - beta1) * g
+        step[v] = beta2 * v + (1 - beta2) * g**2
+        step[p] = p - alpha * step[m] / (sqrt(step[v]) + eps) - eta * decay * p
     return step.finish()
 
 

@@ -91,6 +91,9 @@ def torch_cases():
     yield case("adam", {"learning_rate": RATES, "epsilon": {"corrected": 1e-8}}, "Adam", {"lr": RATES})
     hyper = {"learning_rate": 0.05, "beta1": MOMENTA, "epsilon": {"corrected": 1e-8}}
     yield case("adam", hyper, "Adam", {"lr": 0.05, "betas": [MOMENTA, 0.999]})
+    yield case("adamw", {"epsilon": {"corrected": 1e-8}}, "AdamW", {})
+    hyper = {"learning_rate": RATES, "beta1": 0.8, "epsilon": {"corrected": 1e-3}, "weight_decay": 0.2}
+    yield case("adamw", hyper, "AdamW", {"lr": RATES, "betas": [0.8, 0.999], "eps": 1e-3, "weight_decay": 0.2})
     for eta, b1, b2 in [(0.002, 0.9, 0.999), (0.1, 0.8, 0.95)]:
         hyper = {"learning_rate": eta, "beta1": b1, "beta2": b2, "epsilon": 0.0}
         yield case("adamax", hyper, "Adamax", {"lr": eta, "betas": [b1, b2], "eps": 0.0}, nonzero=True)
@@ -128,6 +131,8 @@ def optax_cases():
     yield case("adadelta", hyper, "adadelta", {"learning_rate": 0.5, "rho": 0.75, "eps": 0.01})
 
     yield case("adam", {"epsilon": {"corrected": 1e-8}}, "adam", {"learning_rate": 0.001})
+    hyper = {"learning_rate": RATES, "epsilon": {"corrected": 1e-8}, "weight_decay": 0.2}
+    yield case("adamw", hyper, "adamw", {"learning_rate": RATES, "weight_decay": 0.2})
     hyper = {"learning_rate": 0.1, "beta1": 0.8, "beta2": 0.95, "epsilon": {"corrected": 1e-3}}
     yield case("adam", hyper, "adam", {"learning_rate": 0.1, "b1": 0.8, "b2": 0.95, "eps": 1e-3})
     hyper = {"learning_rate": RATES, "epsilon": 0.0}
@@ -171,8 +176,11 @@ def keras_cases():
     hyper = {"learning_rate": RATES, "rho": 0.75, "epsilon": 0.01}
     yield case("adadelta", hyper, "Adadelta", hyper)
 
+    hyper = {"learning_rate": RATES, "epsilon": 1e-3, "weight_decay": 0.2}
+    yield case("adamw", hyper, "AdamW", hyper)
     for rule, peer, eta, more in [
         ("adam", "Adam", 0.001, {}),
+        ("adamw", "AdamW", 0.001, {"weight_decay": 0.01}),
         ("adamax", "Adamax", 0.002, {}),
         ("amsgrad", "Adam", 0.001, {"amsgrad": True}),
     ]:
