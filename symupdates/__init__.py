@@ -1,6 +1,7 @@
 """Symbolic training updates for PyTensor, in the style of lasagne.updates."""
 
 from symupdates import gradients as gradients
+from symupdates import schedules as schedules
 from symupdates.compose import chain, merge, partition
 from symupdates.constraints import norm_constraint, total_norm_constraint
 from symupdates.core import get_or_compute_grads

@@ -102,8 +102,10 @@ def partition(*groups):
     ValueError
         When it is called: if a parameter belongs to no group, or a list names one that is not among the parameters.
 
-    Notes ----- What needs all gradients, such as :func:`symupdates.gradients.clip_by_total_norm`, sees in a group
-    those of the group only. To bound the norm of all of them, put it before:
+    Notes
+    -----
+    What needs all gradients, such as :func:`symupdates.gradients.clip_by_total_norm`, sees in a group those of the
+    group only. To bound the norm of all of them, put it before:
     ``chain(clip_by_total_norm(max_norm=1.0), partition(...))``.
 
     Examples

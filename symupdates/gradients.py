@@ -166,8 +166,10 @@ def clip_adaptively(grads=None, params=None, clipping=0.01, epsilon=1e-3):
     ValueError
         If there are not as many parameters as gradients.
 
-    Notes ----- optax's ``adaptive_grad_clip`` is the same for vectors and matrices; for kernels it takes the last
-    axis for the units.
+    Notes
+    -----
+    optax's ``adaptive_grad_clip`` is the same for vectors and matrices; for kernels it takes the last axis for the
+    units.
 
     References
     ----------

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import os
 import pkgutil
 import re
@@ -32,6 +33,27 @@ def test_docstring_examples(name):
     assert failed == 0
 
 
+PUBLIC = {name: getattr(symupdates, name) for name in symupdates.__all__}
+PUBLIC |= {f"gradients.{name}": getattr(symupdates.gradients, name) for name in symupdates.gradients.__all__}
+PUBLIC |= {
+    f"schedules.{name}": getattr(symupdates.schedules, name)
+    for name in symupdates.schedules.__all__
+    if name != "Schedule"
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstrings_are_numpydoc(name):
+    """Each section under its heading, each argument described."""
+    doc = inspect.getdoc(PUBLIC[name])
+    sections = dict(re.findall(r"^(\w+)\n-{4,}\n(.*?)(?=^\w+\n-{4,}\n|\Z)", doc + "\n", flags=re.DOTALL | re.MULTILINE))
+    assert "----" not in re.sub(r"^-+$", "", doc, flags=re.MULTILINE)
+    assert {"Parameters", "Returns"} <= set(sections)
+    described = re.findall(r"^(\*?\w+(?:, \w+)*) :|^(\*\w+) : ", sections["Parameters"], flags=re.MULTILINE)
+    described = [part for first, second in described for part in (first or second).split(", ")]
+    assert [d.lstrip("*") for d in described] == list(inspect.signature(PUBLIC[name]).parameters)
+
+
 def test_some_docstrings_have_examples():
     tests = [t for name in MODULES for t in doctest.DocTestFinder().find(importlib.import_module(name)) if t.examples]
     assert len(tests) >= 2
@@ -46,7 +68,7 @@ def test_every_rule_and_example_is_listed():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for row in ROWS:
         assert f"| `{row.name}` |" in text
-    for name in [*symupdates.__all__, *(f"gradients.{name}" for name in symupdates.gradients.__all__)]:
+    for name in PUBLIC:
         assert f"`{name}`" in text
     for program in (ROOT / "examples").glob("[a-z]*.py"):
         if 'if __name__ == "__main__":' in program.read_text(encoding="utf-8"):

@@ -214,8 +214,10 @@ def amsgrad(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, bet
         For each parameter in order: the next value of its ``m``, of its ``v``, of its ``v_hat``, then its own; last,
         the count ``t``.
 
-    Notes ----- The paper leaves the bias corrections out. Lasagne, keras and torch apply them after the maximum, as
-    here; optax takes the maximum of the corrected averages, which is another trajectory.
+    Notes
+    -----
+    The paper leaves the bias corrections out. Lasagne, keras and torch apply them after the maximum, as here; optax
+    takes the maximum of the corrected averages, which is another trajectory.
 
     State: ``m``, ``v`` and ``v_hat``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one
     for all parameters, the number of updates made. Hyper-parameters, partials and errors are as for

@@ -26,9 +26,11 @@ def sgd(loss_or_grads=None, params=None, learning_rate=1e-3):
     OrderedDict
         The next value of each parameter, in their order. With a schedule: last, its count.
 
-    Notes ----- A *hyper-parameter*, here and in every rule, is a number, a scalar variable (shared, to be changed
-    while training; of any float or int dtype), or a schedule: a callable that takes the number of updates made so
-    far, an int64 scalar variable, and returns the value.
+    Notes
+    -----
+    A *hyper-parameter*, here and in every rule, is a number, a scalar variable (shared, to be changed while training;
+    of any float or int dtype), or a schedule: a callable that takes the number of updates made so far, an int64
+    scalar variable, and returns the value.
 
     Called without `loss_or_grads` and `params`, every rule returns a :func:`functools.partial` of itself that awaits
     them. The errors are those of :func:`~symupdates.get_or_compute_grads`, a ValueError for a hyper-parameter that is
