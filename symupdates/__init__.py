@@ -16,7 +16,15 @@ from symupdates.state import reset as reset
 from symupdates.state import save as save
 from symupdates.state import state_dict as state_dict
 from symupdates.state import to_numpy as to_numpy
-from symupdates.transforms import apply_momentum, apply_nesterov_momentum, apply_weight_decay
+from symupdates.transforms import (
+    apply_ema,
+    apply_momentum,
+    apply_nesterov_momentum,
+    apply_polyak_average,
+    apply_weight_decay,
+    averages,
+    swap_averages,
+)
 
 __version__ = "0.1.0"
 
@@ -39,6 +47,10 @@ __all__ = [
     "apply_momentum",
     "apply_nesterov_momentum",
     "apply_weight_decay",
+    "apply_ema",
+    "apply_polyak_average",
+    "averages",
+    "swap_averages",
     # glue: stages → optimizer, groups → optimizer, dicts → dict
     "chain",
     "partition",

@@ -34,6 +34,10 @@ SIGNATURES = {
     "apply_momentum": [("updates", None), ("params", None), ("momentum", 0.9)],
     "apply_nesterov_momentum": [("updates", None), ("params", None), ("momentum", 0.9)],
     "apply_weight_decay": [("updates", None), ("params", None), ("weight_decay", 0.01), ("learning_rate", 1.0)],
+    "apply_ema": [("updates", None), ("params", None), ("decay", 0.99), ("debias", True)],
+    "apply_polyak_average": [("updates", None), ("params", None), ("begin", 0), ("every", 1)],
+    "averages": [("updates", Parameter.empty)],
+    "swap_averages": [("updates", Parameter.empty)],
     "norm_constraint": [
         ("tensor_var", Parameter.empty),
         ("max_norm", Parameter.empty),

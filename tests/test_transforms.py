@@ -10,21 +10,26 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from table import ROWS
-from test_rules import PYTHON, STEPS, assert_close, call, every_rule, make_param
+from test_rules import PYTHON, STEPS, assert_close, call, every_rule, make_param, values
 
 import symupdates
 from symupdates import (
     adam,
     adamw,
+    apply_ema,
     apply_momentum,
     apply_nesterov_momentum,
+    apply_polyak_average,
     apply_weight_decay,
+    averages,
     momentum,
     nesterov_momentum,
     rmsprop,
     sgd,
+    swap_averages,
 )
 from symupdates.core import is_state
+from symupdates.state import reset
 
 PAIRS = [(apply_momentum, momentum), (apply_nesterov_momentum, nesterov_momentum)]
 every_transform = pytest.mark.parametrize(
@@ -180,3 +185,103 @@ def test_weight_decay_of_some():
     assert apply_weight_decay(before, params=lambda p: False) == before
     with pytest.raises(TypeError, match="apply_weight_decay: weight_decay must be a real number"):
         apply_weight_decay(before, weight_decay=None)
+
+
+# --- Averages ---------------------------------------------------------------------------------------------------------
+
+
+def ema(trajectory, decay):
+    """optax's form: from zero, divided by what its weights have gathered."""
+    a = 0
+    for p in trajectory:
+        a = decay * a + (1 - decay) * p
+    return a / (1 - decay ** len(trajectory))
+
+
+def plain_ema(trajectory, start, decay):
+    for p in trajectory:
+        start = decay * start + (1 - decay) * p
+    return start
+
+
+def averaged(trajectory, begin, every):
+    """The mean of every so many parameters after the first ones; the last of these until then."""
+    chosen = trajectory[begin + every - 1 :: every]
+    if len(trajectory) <= begin or not chosen:
+        return trajectory[min(begin, len(trajectory)) - 1] if begin else None
+    return np.mean(chosen, axis=0)
+
+
+def test_averages(backend):
+    """Each kind against its definition, in both precisions; the parameters train as without them."""
+    kinds = {
+        "debiased": (partial(apply_ema, decay=0.75), lambda path, start: ema(path, 0.75)),
+        "plain": (partial(apply_ema, decay=0.75, debias=False), lambda path, start: plain_ema(path, start, 0.75)),
+        "polyak": (apply_polyak_average, lambda path, start: np.mean(path, axis=0)),
+        "late": (partial(apply_polyak_average, begin=3, every=2), lambda path, start: averaged(path, 3, 2)),
+    }
+    g = pt.tensor("g", shape=(16,), dtype="float64")
+    updates, cases = {}, []
+    for name, (transform, expected) in kinds.items():
+        for dtype in ("float32", "float64"):
+            p = make_param((16,), dtype, f"{name} {dtype}")
+            before = sgd([g], [p], learning_rate=0.5)
+            after = transform(before)
+            assert after[p] is before[p] and list(before) == [p]
+            updates |= after
+            cases.append((p, averages(after)[p], expected, p.get_value(), []))
+    step = pytensor.function([g], [], updates=updates, mode=backend)
+    for given in np.random.default_rng(0).normal(size=(10, 16)):
+        step(given)
+        for p, average, expected, start, path in cases:
+            path.append(np.array(p.get_value(), dtype="float64"))
+            assert average.get_value().dtype == p.dtype
+            value = expected(path, start.astype("float64"))
+            # Values of order one: a rounding or two of each step add up.
+            atol = 20 * np.finfo(p.dtype).eps
+            np.testing.assert_allclose(average.get_value(), value, rtol=0, atol=atol)
+
+
+def test_evaluating_at_the_averages_and_swapping_them():
+    W, b = make_param((3,), "float32", "W"), make_param((), "float64", "b")
+    loss = (W**2).sum() + b**2
+    updates = apply_ema(adam(loss, [W, b], learning_rate=0.1), params=[W], decay=0.5)
+    assert list(averages(updates)) == [W]
+    step = pytensor.function([], [], updates=updates, mode=PYTHON)
+    for _ in range(3):
+        step()
+    evaluate = pytensor.function([], W * b, givens=averages(updates), mode=PYTHON)
+    at_averages = evaluate()
+    before = values(updates)
+    assert not np.array_equal(at_averages, W.get_value() * b.get_value())
+    swap_averages(updates)
+    np.testing.assert_array_equal(W.get_value() * b.get_value(), at_averages)
+    swap_averages(updates)
+    for old, new in zip(before, values(updates), strict=True):
+        np.testing.assert_array_equal(old, new)
+    for function in (averages, swap_averages):
+        with pytest.raises(ValueError, match="keep no averages; add apply_ema"):
+            function(sgd(loss, [W, b]))
+
+
+def test_wrong_averages():
+    W = make_param((3,), "float64", "W")
+    updates = sgd((W**2).sum(), [W])
+    for begin in (-1, 1.5, True, None):
+        with pytest.raises(ValueError, match="begin must be a whole number of at least 0"):
+            apply_polyak_average(updates, begin=begin)
+    with pytest.raises(ValueError, match="every must be a whole number of at least 1"):
+        apply_polyak_average(updates, every=0)
+    with pytest.raises(ValueError, match="apply_ema: decay must be a scalar"):
+        apply_ema(updates, decay=[0.9])
+
+
+def test_averages_are_kept_and_reset_with_the_rest():
+    W = make_param((3,), "float64", "W")
+    start = W.get_value()
+    updates = apply_polyak_average(apply_ema(sgd((W**2).sum(), [W], 0.1), debias=False))
+    assert [v.name for v in updates] == ["W", "W/ema/average", "W/polyak_average/average", "polyak_average/t"]
+    pytensor.function([], [], updates=updates, mode=PYTHON)()
+    reset(updates)
+    for average in list(updates)[1:3]:
+        np.testing.assert_array_equal(average.get_value(), start)
