@@ -188,17 +188,13 @@ def merge(*dicts):
 # --- Stages and selectors ---------------------------------------------------------------------------------------------
 
 
-def arguments_left(stage):
-    """The arguments that a stage still takes by position."""
+def kind_of(stage):
+    """The kind of a stage, by the first argument that it still takes by position."""
     try:
         parameters = signature(stage).parameters.values()
     except (TypeError, ValueError):
         raise TypeError(f"a stage of a chain must be a function with a signature, not {stage!r}.") from None
-    return [q.name for q in parameters if q.kind in (q.POSITIONAL_ONLY, q.POSITIONAL_OR_KEYWORD)]
-
-
-def kind_of(stage):
-    first = next(iter(arguments_left(stage)), None)
+    first = next((q.name for q in parameters if q.kind in (q.POSITIONAL_ONLY, q.POSITIONAL_OR_KEYWORD)), None)
     if first not in KINDS:
         raise TypeError(
             "the first argument of a stage must be called grads (of a gradient transform), loss_or_grads (of a rule) "

@@ -212,8 +212,8 @@ def named(updates):
     for variable in updates:
         if is_state(variable):
             tag = variable.tag.symupdates
-            prefix = f"{names[tag.parameter]}/{tag.rule}/{tag.slot}" if tag.parameter in names else variable.name
-            names[variable] = prefix
+            of_parameter = tag.parameter in names
+            names[variable] = f"{names[tag.parameter]}/{tag.rule}/{tag.slot}" if of_parameter else variable.name
     return OrderedDict(zip(unique_names(names[variable] for variable in updates), updates, strict=True))
 
 
@@ -240,9 +240,12 @@ def from_array(variable, array):
 def new_generator(array):
     try:
         state = json.loads(str(array), object_hook=decode)
-        bit_generator = getattr(np.random, state["bit_generator"])()
+        kind = getattr(np.random, state["bit_generator"])
+        if not issubclass(kind, np.random.BitGenerator):
+            raise TypeError(f"{kind.__name__} is no bit generator")
+        bit_generator = kind()
         bit_generator.state = state
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"is not the state of a random generator ({error})") from error
     return np.random.Generator(bit_generator)
 

@@ -9,25 +9,14 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from table import ROWS
 
 import symupdates
 
 GOLDEN = Path(__file__).parent / "golden"
 LIBRARIES = {name: json.loads((GOLDEN / f"{name}.json").read_text()) for name in ("torch", "optax", "keras")}
 LASAGNE = json.loads((GOLDEN / "lasagne.json").read_text())
-RULES = {
-    "sgd",
-    "momentum",
-    "nesterov_momentum",
-    "adagrad",
-    "adagrad_window",
-    "rmsprop",
-    "adadelta",
-    "adam",
-    "adamw",
-    "adamax",
-    "amsgrad",
-}
+RULES = {row.name for row in ROWS}
 RTOL = 1e-12
 
 each_case = pytest.mark.parametrize(
