@@ -4,10 +4,22 @@ import re
 from collections import OrderedDict
 from inspect import signature
 
-from symupdates.core import awaits, check_params, get_or_compute_grads, is_clock, is_state, parameter_names
+import pytensor.tensor as pt
+
+from symupdates.core import (
+    astype,
+    awaits,
+    check_params,
+    extend,
+    get_or_compute_grads,
+    is_state,
+    parameter_names,
+    prepare,
+    whole_number,
+)
 from symupdates.state import named
 
-__all__ = ["chain", "merge", "partition"]
+__all__ = ["accumulate", "chain", "merge", "partition"]
 
 KINDS = {
     "grads": "gradient transform",
@@ -146,6 +158,72 @@ def partition(*groups):
     return optimizer
 
 
+def accumulate(optimizer, every=4, mean=True):
+    r"""Gather the gradients of several minibatches for each update: a large batch in small pieces.
+
+    Parameters
+    ----------
+    optimizer : callable
+        A rule, a partial of one, a :func:`chain` or :func:`partition`.
+    every : int
+        The number :math:`k` of calls, each with its minibatch, for one update.
+    mean : bool
+        Give the optimizer the mean of the gradients: right for a loss that is the mean over a minibatch. Otherwise,
+        their sum.
+
+    Returns
+    -------
+    callable
+        ``optimizer(loss_or_grads, params)``, as :func:`chain` returns it. Every call of the compiled function adds to
+        the gradients; every :math:`k`-th makes the update, the others leave parameters, state and counts of the
+        optimizer as they are. Schedules and bias corrections so count updates, not minibatches.
+
+    Raises
+    ------
+    TypeError
+        If `optimizer` is not callable.
+    ValueError
+        If `every` is not a whole number of at least 1.
+
+    Notes
+    -----
+    With minibatches of one size and a loss that is a mean over examples, it is the update of the large batch, to
+    rounding. What belongs to the optimizer, such as clipping, sees the gathered gradient; what stands before it in a
+    chain sees each minibatch's, and what stands after it, such as :func:`~symupdates.apply_ema`, is called every time.
+    Random generators, too, go on at every call. It is optax's ``MultiSteps(every_k_schedule=every)``.
+
+    State: ``grads``, the sum so far, of each parameter's shape and dtype, and the count of the calls.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, symupdates
+    >>> W = pytensor.shared(1.0, name="W")
+    >>> updates = symupdates.accumulate(symupdates.sgd(learning_rate=0.1), every=2)(W**2 / 2, [W])
+    >>> step = pytensor.function([], W, updates=updates)
+    >>> [round(float(step()), 3) for _ in range(5)]
+    [1.0, 1.0, 0.9, 0.9, 0.81]
+    """
+    if not callable(optimizer):
+        raise TypeError(f"accumulate: optimizer must be a rule or another optimizer, not {optimizer!r}.")
+    whole_number("accumulate: every", every)
+
+    @awaits("loss_or_grads", "params")
+    def accumulated(loss_or_grads=None, params=None):
+        step = prepare("accumulate", loss_or_grads, params)
+        is_full = pt.eq(step.t % every, 0)
+        grads = []
+        for p, g, () in step:
+            gathered = step.state(p, "grads")
+            total = gathered + g
+            step[gathered] = pt.switch(is_full, pt.zeros_like(total), total)
+            grads.append(total / astype(pt.constant(every), p.dtype) if mean else total)
+        held = extend("accumulate", optimizer(grads, step.params))
+        held.hold(is_full)
+        return merge(held.finish(), step.finish())
+
+    return accumulated
+
+
 def merge(*dicts):
     """Merge updates dicts into one.
 
@@ -172,7 +250,7 @@ def merge(*dicts):
         if not isinstance(updates, dict):
             raise TypeError(f"merge takes updates dicts, not {updates!r}.")
         for variable, value in updates.items():
-            if variable in merged and merged[variable] is not value and not is_clock(variable):
+            if variable in merged and merged[variable] is not value:
                 conflicts.append(str(variable))
             merged.setdefault(variable, value)
     if conflicts:

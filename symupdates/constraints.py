@@ -1,4 +1,9 @@
-"""Bounds on the norms of tensors: of weights after their update, of all gradients before it."""
+"""Constraints on tensors: Lasagne's bounds on norms, and projections, for :func:`symupdates.apply_projection`.
+
+A projection takes a tensor to the nearest one in the set. Each awaits its tensor ``x``: called without, it returns a
+partial that waits for it. Its bounds are numbers or scalar variables; not schedules, for there is no updates dict to
+advance their step. The result has the shape and dtype of `x`.
+"""
 
 from collections.abc import Iterable
 
@@ -6,9 +11,19 @@ import pytensor.tensor as pt
 from pytensor.scalar import upcast
 from pytensor.tensor.type import DenseTensorType
 
-from symupdates.core import astype, resolve, scalar, total
+from symupdates.core import astype, awaits, resolve, scalar, total
 
-__all__ = ["norm_constraint", "total_norm_constraint"]
+__all__ = [
+    "box",
+    "l1_ball",
+    "l2_ball",
+    "max_norm",
+    "non_negative",
+    "norm_constraint",
+    "simplex",
+    "total_norm_constraint",
+    "unit_norm",
+]
 
 
 def float_tensor(x, name):
@@ -32,6 +47,23 @@ def total_norm(tensors, dtype):
 
 def largest_dtype(tensors):
     return upcast(*(x.dtype for x in tensors)) if tensors else "float64"
+
+
+def shrink(norm, bound):
+    """The factor that brings a norm within its bound: exactly one inside, as c / max(n, c) is not after rewrites."""
+    return pt.switch(norm <= bound, pt.ones_like(norm), bound / norm)
+
+
+def axes_of(x, axes, function, name):
+    """The axes to sum over: those given, or by default the inputs of each unit."""
+    if axes is not None:
+        return tuple(axes) if isinstance(axes, Iterable) else (axes,)
+    if 2 <= x.ndim <= 5:
+        return unit_axes(x.ndim)
+    raise ValueError(f"{function}: Unsupported tensor dimensionality {x.ndim} of {x}. Must specify `{name}`.")
+
+
+# --- Lasagne's constraints --------------------------------------------------------------------------------------------
 
 
 def norm_constraint(tensor_var, max_norm, norm_axes=None, epsilon=1e-7):
@@ -84,12 +116,7 @@ def norm_constraint(tensor_var, max_norm, norm_axes=None, epsilon=1e-7):
        prevent neural networks from overfitting, section 5.1. JMLR 15.
     """
     x = float_tensor(tensor_var, "norm_constraint: tensor_var")
-    if norm_axes is not None:
-        axes = tuple(norm_axes) if isinstance(norm_axes, Iterable) else (norm_axes,)
-    elif 2 <= x.ndim <= 5:
-        axes = unit_axes(x.ndim)
-    else:
-        raise ValueError(f"Unsupported tensor dimensionality {x.ndim} of {x}. Must specify `norm_axes`.")
+    axes = axes_of(x, norm_axes, "norm_constraint", "norm_axes")
     max_norm = astype(scalar("norm_constraint: max_norm", max_norm), x.dtype)
     epsilon = astype(scalar("norm_constraint: epsilon", epsilon), x.dtype)
     norm = pt.sqrt(total(x**2, axis=axes, keepdims=True))
@@ -155,3 +182,213 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
     scale = pt.minimum(norm, max_norm) / (norm + epsilon)
     scaled = [x * astype(scale, x.dtype) for x in tensors]
     return (scaled, norm) if return_norm else scaled
+
+
+# --- Projections ------------------------------------------------------------------------------------------------------
+
+
+def begin(function, x, **bounds):
+    """The tensor, checked, and the bounds in its dtype."""
+    x = float_tensor(x, f"{function}: x")
+    return x, *(astype(scalar(f"{function}: {name}", value), x.dtype) for name, value in bounds.items())
+
+
+@awaits("x")
+def non_negative(x=None):
+    r"""Project onto the tensors without negative elements, :math:`\max(x, 0)`.
+
+    Parameters
+    ----------
+    x : tensor variable
+        The tensor.
+
+    Returns
+    -------
+    tensor variable
+        Its projection. Elements below zero become exactly zero.
+    """
+    (x,) = begin("non_negative", x)
+    return pt.maximum(x, pt.zeros_like(x))
+
+
+@awaits("x")
+def box(x=None, low=0.0, high=1.0):
+    r"""Project onto a box, :math:`\min(\max(x, a), b)`.
+
+    Parameters
+    ----------
+    x : tensor variable
+        The tensor.
+    low, high : numbers or scalar variables
+        The bounds :math:`a \le b` of each element; an infinite one is none. WGAN's critics [1]_ have
+        ``box(low=-0.01, high=0.01)``.
+
+    Returns
+    -------
+    tensor variable
+        Its projection.
+
+    References
+    ----------
+    .. [1] M. Arjovsky, S. Chintala and L. Bottou (2017). Wasserstein generative adversarial networks. ICML.
+       arXiv:1701.07875.
+    """
+    x, low, high = begin("box", x, low=low, high=high)
+    return pt.clip(x, low, high)
+
+
+@awaits("x")
+def unit_norm(x=None, axes=None):
+    r"""Project the weights of each unit onto the sphere, :math:`x / \lVert x \rVert`.
+
+    Parameters
+    ----------
+    x : tensor variable
+        The tensor.
+    axes : int or sequence of ints, optional
+        The axes over which the norm is taken; by default those of a unit's inputs, as in
+        :func:`~symupdates.norm_constraint`.
+
+    Returns
+    -------
+    tensor variable
+        Its projection. Units whose weights are all zero stay so, having no direction.
+
+    Raises
+    ------
+    ValueError
+        If `axes` is not given, and `x` is not of 2 to 5 dimensions.
+    """
+    (x,) = begin("unit_norm", x)
+    norm = pt.sqrt(total(x**2, axis=axes_of(x, axes, "unit_norm", "axes"), keepdims=True))
+    return x / pt.switch(norm > 0, norm, pt.ones_like(norm))
+
+
+@awaits("x")
+def max_norm(x=None, bound=3.0, axes=None):
+    r"""Project the weights of each unit onto a ball, :math:`x \min(1, c / \lVert x \rVert)`.
+
+    Parameters
+    ----------
+    x : tensor variable
+        The tensor.
+    bound : number or scalar variable
+        The greatest norm :math:`c` of the weights of a unit, in units of `x`. The paper has 3 to 4.
+    axes : int or sequence of ints, optional
+        The axes over which the norm is taken; by default those of a unit's inputs, as in
+        :func:`~symupdates.norm_constraint`.
+
+    Returns
+    -------
+    tensor variable
+        Its projection: units within the bound unchanged, to the last bit, which they are not by
+        :func:`~symupdates.norm_constraint`.
+
+    Raises
+    ------
+    ValueError
+        If `axes` is not given, and `x` is not of 2 to 5 dimensions.
+
+    References
+    ----------
+    .. [1] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov (2014). Dropout: a simple way to
+       prevent neural networks from overfitting, section 5.1. JMLR 15.
+    """
+    x, bound = begin("max_norm", x, bound=bound)
+    return within(x, bound, axes_of(x, axes, "max_norm", "axes"))
+
+
+def within(x, bound, axes):
+    return x * shrink(pt.sqrt(total(x**2, axis=axes, keepdims=True)), bound)
+
+
+@awaits("x")
+def l2_ball(x=None, radius=1.0, axes=None):
+    r"""Project onto the Euclidean ball, :math:`x \min(1, r / \lVert x \rVert)`.
+
+    Parameters
+    ----------
+    x : tensor variable
+        The tensor.
+    radius : number or scalar variable
+        The radius :math:`r`, in units of `x`.
+    axes : int or sequence of ints, optional
+        The axes over which the norm is taken; by default all, the tensor as one vector.
+
+    Returns
+    -------
+    tensor variable
+        Its projection; within the ball unchanged, to the last bit.
+    """
+    x, radius = begin("l2_ball", x, radius=radius)
+    return within(x, radius, axes)
+
+
+@awaits("x")
+def simplex(x=None, total=1.0, axis=None):
+    r"""Project onto the simplex: non-negative elements of a given sum.
+
+    .. math:: \max(x - \theta, 0), \qquad \theta = \max_k \frac{x_{(1)} + \dots + x_{(k)} - s}{k}
+
+    with :math:`x_{(k)}` the :math:`k`-th largest element.
+
+    Parameters
+    ----------
+    x : tensor variable
+        The tensor.
+    total : number or scalar variable
+        The sum :math:`s`, positive.
+    axis : int, optional
+        The axis along which the elements have that sum; by default all have it together.
+
+    Returns
+    -------
+    tensor variable
+        Its projection, with exact zeros.
+
+    References
+    ----------
+    .. [1] J. Duchi, S. Shalev-Shwartz, Y. Singer and T. Chandra (2008). Efficient projections onto the l1-ball for
+       learning in high dimensions. ICML.
+    """
+    x, total = begin("simplex", x, total=total)
+    return pt.maximum(x - threshold(x, total, axis), pt.zeros_like(x))
+
+
+@awaits("x")
+def l1_ball(x=None, radius=1.0, axis=None):
+    r"""Project onto the l1 ball: :math:`\lVert x \rVert_1 \le r`, which sets small elements to zero.
+
+    Parameters
+    ----------
+    x : tensor variable
+        The tensor.
+    radius : number or scalar variable
+        The radius :math:`r`, in units of `x`, positive.
+    axis : int, optional
+        The axis along which the absolute values are summed; by default all together.
+
+    Returns
+    -------
+    tensor variable
+        Its projection, with exact zeros; within the ball unchanged, to the last bit.
+
+    References
+    ----------
+    .. [1] J. Duchi, S. Shalev-Shwartz, Y. Singer and T. Chandra (2008). Efficient projections onto the l1-ball for
+       learning in high dimensions. ICML.
+    """
+    x, radius = begin("l1_ball", x, radius=radius)
+    size = pt.abs(x)
+    inside = total(size, axis=axis, keepdims=True) <= radius
+    return pt.switch(inside, x, pt.sign(x) * pt.maximum(size - threshold(size, radius, axis), pt.zeros_like(x)))
+
+
+def threshold(x, radius, axis):
+    """What to take from each element for those that stay positive to sum to the radius."""
+    ones = pt.ones_like(x)
+    whole = axis is None
+    if whole:
+        x, ones, axis = x.reshape((-1,)), ones.reshape((-1,)), 0
+    sums = astype(pt.cumsum(-pt.sort(-x, axis=axis), axis=axis), x.dtype)
+    return pt.max((sums - radius) / pt.cumsum(ones, axis=axis), axis=axis, keepdims=not whole)

@@ -33,7 +33,7 @@ from pytensor.compile import SharedVariable
 from pytensor.gradient import DisconnectedType
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.null_type import NullType
-from pytensor.graph.traversal import graph_inputs
+from pytensor.graph.traversal import ancestors, graph_inputs
 from pytensor.scalar import Cast, get_scalar_type
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.type import RandomType
@@ -57,6 +57,9 @@ class StateTag(NamedTuple):
         Its initial value: a number, or an array that is broadcast to the shape.
     shape
         Its shape, in which an Ellipsis stands for the shape of the parameter.
+    next_value
+        For state that advances by itself, such as a count or a random generator, the expression of its next value:
+        every updates dict whose expressions read such state advances it. None for all other.
     """
 
     rule: str
@@ -64,11 +67,39 @@ class StateTag(NamedTuple):
     parameter: SharedVariable | None
     initial: float | np.ndarray
     shape: tuple
+    next_value: Variable | None = None
+
+
+class HyperTag(NamedTuple):
+    """What a hyper-parameter is, in the expressions of an updates dict; found as ``variable.tag.symupdates``.
+
+    Attributes
+    ----------
+    rule, name
+        Whose it is, and its name among the arguments.
+    position
+        Its position among them.
+    value
+        The scalar variable, before it was cast to the dtype of a parameter.
+    given
+        What was given for it, in words.
+    """
+
+    rule: str
+    name: str
+    position: int
+    value: Variable
+    given: str
 
 
 def is_state(variable):
     """Whether a shared variable is optimizer state (made by a rule or transform), not a parameter."""
     return isinstance(getattr(variable.tag, "symupdates", None), StateTag)
+
+
+def advances(variable):
+    """Whether a variable is state that advances by itself."""
+    return is_state(variable) and variable.tag.symupdates.next_value is not None
 
 
 def initial_value(tag, dtype):
@@ -327,13 +358,21 @@ def new_state(name, tag, dtype):
     return variable
 
 
+def rule_state(rule, slot, initial, dtype, shape=()):
+    """State that belongs to a rule as a whole."""
+    return new_state(f"{rule}/{slot}", StateTag(rule, slot, None, initial, shape), dtype)
+
+
+def advance(variable, next_value):
+    """Let state advance by itself, to that next value, in every updates dict that reads it."""
+    variable.tag.symupdates = variable.tag.symupdates._replace(next_value=like(variable, next_value))
+
+
 def new_clock(rule):
     """A count of the updates made: an int64 scalar, 0 at first, which every updates dict that reads it advances."""
-    return new_state(f"{rule}/t", StateTag(rule, "t", None, 0, ()), "int64")
-
-
-def is_clock(variable):
-    return is_state(variable) and variable.tag.symupdates[1:3] == ("t", None)
+    clock = rule_state(rule, "t", 0, "int64")
+    advance(clock, clock + 1)
+    return clock
 
 
 def scalar(name, value, clock=None):
@@ -377,15 +416,47 @@ def scalar(name, value, clock=None):
     return x
 
 
-def resolve(function, hyper, clock=None):
+def resolve(function, hyper, rule=None, clock=None):
     """The hyper-parameters of a function, checked: a function ``dtype -> tuple of scalars``, in the order given.
 
-    Without a clock they have one of their own, named after the function, which the updates dict of whatever rule reads
-    them advances.
+    They are tagged as those of `rule`, by default the function. Without a clock, they have one of their own, which the
+    updates dict of whatever rule reads them advances.
     """
-    clock = clock or cache(partial(new_clock, function))
-    scalars = [scalar(f"{function}: {name}", value, clock) for name, value in hyper.items()]
-    return cache(lambda dtype: tuple(astype(x, dtype) for x in scalars))
+    rule = rule or function
+    clock = clock or cache(partial(new_clock, rule))
+    tags = [
+        HyperTag(rule, name, i, scalar(f"{function}: {name}", value, clock), in_words(value))
+        for i, (name, value) in enumerate(hyper.items())
+    ]
+    return cache(lambda dtype: tuple(hyper_parameter(tag, dtype) for tag in tags))
+
+
+def hyper_parameter(tag, dtype):
+    """The scalar in that dtype, a variable of its own that carries the tag."""
+    x = astype(tag.value, dtype)
+    x.tag.symupdates = tag
+    return x
+
+
+def hyper_tags(updates):
+    """The hyper-parameters in the expressions of an updates dict, each with its tag."""
+    tags = ((v, getattr(v.tag, "symupdates", None)) for v in ancestors(updates.values()))
+    return {v: tag for v, tag in tags if isinstance(tag, HyperTag)}
+
+
+def whole_number(name, value, least=1):
+    """A structural argument, after refusing what is no whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    return int(value)
+
+
+def in_words(given):
+    if isinstance(given, Variable):
+        return str(given)
+    if callable(given):
+        return getattr(given, "__name__", None) or repr(given)
+    return str(given)
 
 
 # --- The step ---------------------------------------------------------------------------------------------------------
@@ -401,7 +472,11 @@ class Step:
 
     Attributes
     ----------
+    rule : str
+        The name under which state is kept: that of the rule or transform, and a number where a dict has several.
     params : list of shared variables
+    hyper : callable
+        The hyper-parameters, ``dtype -> tuple of scalars``.
     t : int64 scalar
         The number of this update, 1 at the first.
     """
@@ -410,17 +485,17 @@ class Step:
         self.params = params
         self._updates = OrderedDict(updates)
         rules = {v.tag.symupdates.rule for v in self._updates if is_state(v)}
-        self._rule = next(r for r in numbered(function.removeprefix("apply_")) if r not in rules)
+        self.rule = next(r for r in numbered(function.removeprefix("apply_")) if r not in rules)
         self._companions = companions
         self._names = dict(zip(params, names or parameter_names(params), strict=True))
         self._taken = {v.name for v in self._updates} | set(self._names.values())
-        self._clock = cache(partial(new_clock, self._rule))
-        self._hyper = resolve(function, hyper, self._clock)
+        self._clock = cache(partial(new_clock, self.rule))
+        self.hyper = resolve(function, hyper, self.rule, self._clock)
         self._corrections = {}
 
     def __iter__(self):
         for p, companion in zip(self.params, self._companions, strict=True):
-            yield p, companion, self._hyper(p.dtype)
+            yield p, companion, self.hyper(p.dtype)
 
     def __setitem__(self, variable, value):
         self._updates[variable] = like(variable, value)
@@ -433,14 +508,14 @@ class Step:
         return self._clock() + 1
 
     def state(self, p, slot, initial=0.0, shape=(...,), dtype=None):
-        """A new state variable for parameter `p`.
+        """A new state variable.
 
         Parameters
         ----------
         p : shared variable
-            The parameter it is kept for.
+            The parameter it is kept for; None for what belongs to the rule as a whole.
         slot : str
-            Its role; the variable is named ``<parameter>/<rule>/<slot>``.
+            Its role; the variable is named ``<parameter>/<rule>/<slot>``, or ``<rule>/<slot>``.
         initial : float or array
             Its initial value; an array is broadcast to the shape.
         shape : tuple
@@ -449,8 +524,13 @@ class Step:
         dtype : str, optional
             Its dtype; the parameter's by default.
         """
-        name = self._unique(f"{self._names[p]}/{self._rule}/{slot}")
-        return new_state(name, StateTag(self._rule, slot, p, initial, shape), dtype or p.dtype)
+        owner = "" if p is None else f"{self._names[p]}/"
+        name = self._unique(f"{owner}{self.rule}/{slot}")
+        return new_state(name, StateTag(self.rule, slot, p, initial, shape), dtype or p.dtype)
+
+    def count(self, slot):
+        """A new count that belongs to the rule as a whole: an int64 scalar, 0 at first."""
+        return self.state(None, slot, 0, (), "int64")
 
     def bias_correction(self, beta):
         r""":math:`1 - \beta^t`, what a moving average from zero has gathered of its weights after update `t`.
@@ -462,8 +542,30 @@ class Step:
             self._corrections[beta] = -pt.expm1(astype(self.t, beta.dtype) * pt.log(beta))
         return self._corrections[beta]
 
+    def hold(self, is_open):
+        """Let nothing of the parameters change unless `is_open`, a boolean scalar.
+
+        Their values stand still, and so does all state that is kept for them, and what belongs to a rule as a whole,
+        such as its count, unless something that goes on reads it. Random generators always advance: a gate that closed
+        because of the numbers drawn would else meet the same numbers again.
+        """
+        updates = self._updates
+        members = {None, *self.params}
+        held = {v for v in updates if v in members or (is_state(v) and v.tag.symupdates.parameter in members)}
+        held -= {v for v in held if is_state(v) and v.tag.symupdates.slot == "rng"}
+        moving = [v for v in updates if v not in held]
+        while moving:
+            read = set(graph_inputs([updates[v] for v in moving])) & held
+            moving = [v for v in read if is_state(v) and v.tag.symupdates.parameter is None]
+            held.difference_update(moving)
+        for variable in updates:
+            if variable in held:
+                self[variable] = pt.switch(is_open, updates[variable], variable)
+
     def finish(self, params_first=False):
-        """The updates dict: what was set, in that order, and last the clocks that its expressions read, all of them.
+        """The updates dict: what was set, in that order, and last the state that advances by itself.
+
+        All such state that the expressions read, and those of its own advance, is found: the dict is closed.
 
         Parameters
         ----------
@@ -471,10 +573,12 @@ class Step:
             Put the entries of the parameters before those of the state.
         """
         updates = OrderedDict(sorted(self._updates.items(), key=lambda item: params_first and is_state(item[0])))
-        for variable in graph_inputs(updates.values()):
-            if is_clock(variable) and variable not in updates:
+        unread = updates.values()
+        while found := [v for v in dict.fromkeys(graph_inputs(unread)) if advances(v) and v not in updates]:
+            for variable in found:
                 variable.name = self._unique(variable.name)
-                updates[variable] = variable + 1
+                updates[variable] = variable.tag.symupdates.next_value
+            unread = [updates[variable] for variable in found]
         return updates
 
     def _unique(self, name):

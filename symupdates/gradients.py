@@ -7,12 +7,14 @@ of a schedule is advanced by the updates dict of the rule that takes the gradien
 
 import pytensor.tensor as pt
 
-from symupdates.constraints import float_tensor, largest_dtype, total_norm, unit_axes
+from symupdates.constraints import float_tensor, largest_dtype, shrink, total_norm, unit_axes
 from symupdates.core import astype, awaits, check_params, resolve, total
+from symupdates.random import new_generator, normal
 
 __all__ = [
     "add_l1",
     "add_l2",
+    "add_noise",
     "centralize",
     "clip_adaptively",
     "clip_by_norm",
@@ -36,11 +38,6 @@ def with_params(function, grads, params):
     if len(grads) != len(params):
         raise ValueError(f"{function}: got {len(grads)} gradients for {len(params)} parameters.")
     return zip(grads, params, strict=True)
-
-
-def shrink(norm, bound):
-    """The factor that brings a norm within its bound: exactly one inside, as c / max(n, c) is not after rewrites."""
-    return pt.switch(norm <= bound, pt.ones_like(norm), bound / norm)
 
 
 @awaits("grads")
@@ -168,8 +165,8 @@ def clip_adaptively(grads=None, params=None, clipping=0.01, epsilon=1e-3):
 
     Notes
     -----
-    optax's ``adaptive_grad_clip`` is the same for vectors and matrices; for kernels it takes the last axis for the
-    units.
+    optax's ``adaptive_grad_clip`` is the same for vectors, and for matrices of more than one row; for kernels it takes
+    the last axis for the units.
 
     References
     ----------
@@ -236,7 +233,7 @@ def centralize(grads=None):
 
     Notes
     -----
-    optax's ``centralize`` is the same for matrices; for kernels it takes the last axis for the units.
+    optax's ``centralize`` takes the mean over all axes but the first of matrices, too: it expects them transposed.
 
     References
     ----------
@@ -354,3 +351,46 @@ def add_l1(grads=None, params=None, coefficient=1e-4):
         for g, p in with_params("add_l1", grads, params)
         for (c,) in [hyper(g.dtype)]
     ]
+
+
+@awaits("grads")
+def add_noise(grads=None, eta=0.01, gamma=0.55, seed=None):
+    r"""Add Gaussian noise, less and less: annealed.
+
+    .. math:: g \leftarrow g + \mathcal{N}(0, \sigma_t^2), \qquad \sigma_t^2 = \frac{\eta}{(1 + t)^\gamma}
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients.
+    eta : hyper-parameter
+        The variance :math:`\eta` at the first update, :math:`t = 0`. The paper tries 0.01, 0.3 and 1.
+    gamma : hyper-parameter
+        How fast it falls, :math:`\gamma`; 0 for noise that stays.
+    seed : int or sequence of ints, optional
+        For the same noise in every run. Without, every call makes another.
+
+    Returns
+    -------
+    list of tensor variables
+        The noisy gradients: independent noise for each element, update and gradient.
+
+    Notes
+    -----
+    State: the generator ``add_noise/rng`` of three uint32 words, a key and the count :math:`t`, which the updates dict
+    of whatever rule takes the gradients advances, on every backend and to the same numbers: see
+    :mod:`symupdates.random`. It is optax's ``add_noise(eta, gamma)``, with other random numbers.
+
+    References
+    ----------
+    .. [1] A. Neelakantan, L. Vilnis, Q. V. Le, I. Sutskever, L. Kaiser, K. Kurach and J. Martens (2015). Adding
+       gradient noise improves learning for very deep networks. arXiv:1511.06807.
+    """
+    grads, hyper = begin("add_noise", grads, eta=eta, gamma=gamma)
+    generator = new_generator("add_noise", seed)
+    noisy = []
+    for i, g in enumerate(grads):
+        eta, gamma = hyper(g.dtype)
+        variance = eta / (1 + astype(generator[2], g.dtype)) ** gamma
+        noisy.append(g + pt.sqrt(variance) * normal(generator, g, stream=i))
+    return noisy

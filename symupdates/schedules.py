@@ -22,6 +22,8 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
+from symupdates.core import advance, astype, rule_state
+
 __all__ = [
     "Schedule",
     "constant",
@@ -37,6 +39,7 @@ __all__ = [
     "piecewise_constant",
     "piecewise_interpolated",
     "polynomial_decay",
+    "reduce_on_plateau",
     "step_decay",
     "warmup",
     "warmup_stable_decay",
@@ -949,3 +952,95 @@ def join(schedules, boundaries):
         return value
 
     return formula
+
+
+@makes_schedule
+def reduce_on_plateau(schedule, loss, factor=0.1, patience=10, rtol=1e-4, atol=0.0, cooldown=0, every=1, minimum=0.0):
+    r"""Any schedule, lowered by a factor whenever a loss has stopped to improve.
+
+    .. math:: \eta_t = \max(\eta_{\min},\, s(t)\, \gamma^{n_t})
+
+    with :math:`n_t` the number of plateaus before update :math:`t`. A loss :math:`L` is an improvement if it is less
+    than the best one, :math:`L < B - \rho \lvert B \rvert - \alpha`, and a plateau is a number of losses in a row
+    that are none.
+
+    Parameters
+    ----------
+    schedule : schedule, number or scalar variable
+        What is lowered, :math:`s`: usually the learning rate, in units of the hyper-parameter.
+    loss : scalar variable
+        The loss that is watched: that of the minibatch, as trained, or a shared variable that you set to the loss on
+        other data from time to time. It is read at each update and counts from the next. For a score that is to grow,
+        give its negative.
+    factor : number or scalar variable
+        The factor :math:`\gamma` of each plateau, positive. The default is torch's and Keras'.
+    patience : whole number or scalar variable
+        The number of losses in a row without improvement that make a plateau, at least 1. The default is Keras' and
+        optax'; torch's lets one more pass than its own number.
+    rtol, atol : numbers or scalar variables
+        By how much a loss must be less than the best, :math:`\rho` of its size and :math:`\alpha` in its units.
+    cooldown : whole number or scalar variable
+        The number of losses after a plateau that count for none, at least 0.
+    every : whole number or scalar variable
+        Take the mean of so many updates for one loss, such as those of an epoch.
+    minimum : number or scalar variable
+        The least value :math:`\eta_{\min}`, in units of the hyper-parameter.
+
+    Returns
+    -------
+    Schedule
+        Of the symbolic step :math:`t`.
+
+    Notes
+    -----
+    A loss that is not a number is no improvement.
+
+    State, made by this call and advanced by every updates dict that uses the schedule: ``reduce_on_plateau/scale``
+    (:math:`\gamma^{n_t}`), ``best`` (infinite at first), ``bad`` (losses in a row without improvement), ``cooling``
+    (what is left of the cooldown), ``sum`` and ``count`` (of the losses for the next mean).
+
+    optax: ``contrib.reduce_on_plateau``, which takes the loss of the very update into account, and for a negative best
+    takes slightly larger losses for improvements, as torch does. torch: ``ReduceLROnPlateau(patience=patience - 1)``.
+    Keras: the callback of that name, an absolute ``min_delta`` for `atol`, and one loss less of cooldown.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, symupdates
+    >>> W = pytensor.shared(np.ones(3), name="W")
+    >>> loss = 1 + (W**2).sum()
+    >>> rate = symupdates.schedules.reduce_on_plateau(0.1, loss, factor=0.5, patience=20)
+    >>> updates = symupdates.sgd(loss, [W], learning_rate=rate)
+    >>> step = pytensor.function([], loss, updates=updates)
+    >>> for _ in range(100):
+    ...     last = step()
+    >>> float(symupdates.hyperparameters(updates)["sgd/learning_rate"].eval())
+    0.0125
+    """
+    name = "reduce_on_plateau"
+    formula = part(f"{name}: schedule", schedule)
+    if not isinstance(loss, Variable):
+        raise TypeError(f"{name}: loss must be a scalar variable, not {loss!r}.")
+    loss = astype(scalar_variable(f"{name}: loss", loss), "float64")
+    (factor,) = numbers(name, above=0, factor=factor)
+    rtol, atol, minimum = numbers(name, rtol=rtol, atol=atol, minimum=minimum)
+    patience, every = counts(name, patience=patience, every=every)
+    (cooldown,) = counts(name, least=0, cooldown=cooldown)
+
+    scale = rule_state(name, "scale", 1.0, "float64")
+    best = rule_state(name, "best", np.inf, "float64")
+    total = rule_state(name, "sum", 0.0, "float64")
+    bad, cooling, count = (rule_state(name, slot, 0, "int64") for slot in ("bad", "cooling", "count"))
+
+    full = count + 1 >= every
+    mean = (total + loss) / astype(count + 1, "float64")
+    advance(total, pt.where(full, ZERO, total + loss))
+    advance(count, pt.where(full, 0, count + 1))
+
+    improves = mean < best * (1 - rtol * pt.sign(best)) - atol
+    in_a_row = pt.where(improves, 0, bad + 1)
+    plateau = (in_a_row >= patience) & (cooling <= 0)
+    advance(best, pt.where(full & improves, mean, best))
+    advance(bad, pt.where(full, pt.where(plateau | (cooling > 0), 0, in_a_row), bad))
+    advance(cooling, pt.where(full, pt.where(plateau, cooldown, pt.maximum(cooling - 1, 0)), cooling))
+    advance(scale, pt.where(full & plateau, factor * scale, scale))
+    return lambda step, xp: xp.maximum(minimum, formula(step, xp) * scale)

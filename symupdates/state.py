@@ -15,11 +15,23 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 from pytensor.compile import SharedVariable
+from pytensor.graph.basic import Constant
+from pytensor.graph.traversal import explicit_graph_inputs
 from pytensor.tensor.random.type import RandomType
 
-from symupdates.core import initial_value, is_state, parameter_names, unique_names
+from symupdates.core import hyper_tags, initial_value, is_state, parameter_names, unique_names
 
-__all__ = ["load", "load_state_dict", "reset", "save", "state_dict", "to_numpy"]
+__all__ = [
+    "hyperparameters",
+    "load",
+    "load_state_dict",
+    "named",
+    "reset",
+    "save",
+    "state_dict",
+    "summary",
+    "to_numpy",
+]
 
 FORMAT = "symupdates 1"
 INDEX = "symupdates.json"
@@ -170,7 +182,8 @@ def reset(updates):
     """Put optimizer state back to what it was before the first update: parameters, and variables of your own, stay.
 
     State is made for the shape that its parameter has now, so this is also what to do after a parameter whose static
-    shape allows it was resized. Random generators of rules are not turned back.
+    shape allows it was resized. Counts, the generators of rules, and hyper-parameters that
+    :func:`symupdates.adjustable` made begin anew as well; PyTensor's random generators do not.
 
     Parameters
     ----------
@@ -199,11 +212,136 @@ def to_numpy(updates):
             variable.set_value(np.array(value, dtype=variable.dtype))
 
 
+def summary(updates):
+    """A table of what an updates dict moves: parameters, the state kept for each, hyper-parameters.
+
+    Parameters
+    ----------
+    updates : dict
+        An updates dict.
+
+    Returns
+    -------
+    str
+        A line for each key: name, rule, slot, dtype, shape, bytes; a line for each hyper-parameter: name, value, and
+        what was given for it; and the totals. Print it.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, symupdates
+    >>> W = pytensor.shared(np.ones((3, 2)), name="W")
+    >>> print(symupdates.summary(symupdates.momentum((W**2).sum(), [W], learning_rate=lambda step: 0.1 / (1 + step))))
+    name                 rule      slot      dtype    shape   bytes
+    W                                        float64  (3, 2)     48
+    W/momentum/velocity  momentum  velocity  float64  (3, 2)     48
+    momentum/t           momentum  t         int64    ()          8
+    <BLANKLINE>
+    hyper-parameter         value  given
+    momentum/learning_rate  0.1    <lambda>
+    momentum/momentum       0.9    0.9
+    <BLANKLINE>
+    1 parameter of 6 elements, 48 bytes; state of 56 bytes, 1.17 times the parameters
+    """
+    rows = []
+    of_parameters, of_state, elements, count = 0, 0, 0, 0
+    for name, variable in named(updates).items():
+        if isinstance(variable.type, RandomType):
+            rows.append((name, "", "", "generator", "", ""))
+            continue
+        value = variable.get_value(borrow=True)
+        shape, size = np.shape(value), np.size(value) * np.dtype(variable.dtype).itemsize
+        rule, slot = variable.tag.symupdates[:2] if is_state(variable) else ("", "")
+        rows.append((name, rule, slot, variable.dtype, str(shape), str(size)))
+        if is_state(variable):
+            of_state += size
+        else:
+            of_parameters, elements, count = of_parameters + size, elements + np.size(value), count + 1
+    blocks = [table(("name", "rule", "slot", "dtype", "shape", "bytes"), rows)]
+    hyper = [(name, in_numbers(x), given) for name, x, given in described_hyperparameters(updates)]
+    if hyper:
+        blocks.append(table(("hyper-parameter", "value", "given"), hyper))
+    times = f", {of_state / of_parameters:.2f} times the parameters" if of_parameters else ""
+    parameters = "1 parameter" if count == 1 else f"{count} parameters"
+    blocks.append(f"{parameters} of {elements} elements, {of_parameters} bytes; state of {of_state} bytes{times}")
+    return "\n\n".join(blocks)
+
+
+def table(head, rows):
+    """Columns as wide as they need to be; the last but those of text to the right."""
+    columns = list(zip(head, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [name == "bytes" for name in head]
+    lines = (
+        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)).rstrip()
+        for row in (head, *rows)
+    )
+    return "\n".join(lines)
+
+
+def hyperparameters(updates):
+    """The hyper-parameters of an updates dict, by name: what each of its rules and transforms works with.
+
+    Parameters
+    ----------
+    updates : dict
+        An updates dict.
+
+    Returns
+    -------
+    OrderedDict
+        Names, such as ``adam/learning_rate``, and scalar variables; names that would repeat have ``[i]`` appended,
+        their place. As an output of a function that trains, such a variable is the value that this very update uses;
+        and ``.eval()`` gives that of the next. What is the same for several parameters stands there once.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, symupdates
+    >>> W = pytensor.shared(np.ones(3), name="W")
+    >>> loss = (W**2).sum()
+    >>> updates = symupdates.sgd(loss, [W], learning_rate=symupdates.schedules.linear(0.1, 0.0, steps=10))
+    >>> rate = symupdates.hyperparameters(updates)["sgd/learning_rate"]
+    >>> step = pytensor.function([], rate, updates=updates)
+    >>> [round(float(step()), 3) for _ in range(3)], round(float(rate.eval()), 3)
+    ([0.1, 0.09, 0.08], 0.07)
+    """
+    return OrderedDict((name, x) for name, x, _ in described_hyperparameters(updates))
+
+
+def described_hyperparameters(updates):
+    """Name, scalar variable and what was given, of each hyper-parameter; by rule, in the order of the arguments."""
+    tags = sorted(dict.fromkeys(hyper_tags(updates).values()), key=lambda tag: (tag.rule, tag.position))
+    names = unique_names(f"{tag.rule}/{tag.name}" for tag in tags)
+    return [(name, tag.value, tag.given) for name, tag in zip(names, tags, strict=True)]
+
+
+def in_numbers(x):
+    """The value of a scalar variable, where it has one without inputs."""
+    if list(explicit_graph_inputs([x])):
+        return "?"
+    return f"{np.asarray(x.data if isinstance(x, Constant) else x.eval(mode='FAST_COMPILE')).item():g}"
+
+
 # --- Names and arrays -------------------------------------------------------------------------------------------------
 
 
 def named(updates):
-    """The keys of an updates dict by name; state under the name that its parameter has in this dict."""
+    """The keys of an updates dict by name: state under the name that its parameter has in this dict.
+
+    Parameters
+    ----------
+    updates : dict
+        An updates dict.
+
+    Returns
+    -------
+    OrderedDict
+        Names, as in :func:`state_dict`, and the shared variables.
+
+    Raises
+    ------
+    TypeError
+        For a key that is not a shared variable.
+    """
     for variable in updates:
         if not isinstance(variable, SharedVariable):
             raise TypeError(f"the keys of updates must be shared variables, but {variable!r} is not.")

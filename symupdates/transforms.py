@@ -4,18 +4,40 @@ from collections import OrderedDict
 
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.graph.basic import Constant
+from pytensor.graph.replace import graph_replace
 
-from symupdates.core import astype, awaits, extend, is_state
+from symupdates.constraints import largest_dtype, non_negative, total_norm
+from symupdates.core import (
+    advance,
+    astype,
+    awaits,
+    extend,
+    hyper_parameter,
+    hyper_tags,
+    is_state,
+    rule_state,
+    whole_number,
+)
 
 __all__ = [
+    "adjustable",
     "apply_ema",
+    "apply_freeze",
+    "apply_if_finite",
+    "apply_if_small",
+    "apply_lookahead",
     "apply_momentum",
     "apply_nesterov_momentum",
     "apply_polyak_average",
+    "apply_projection",
+    "apply_scale",
     "apply_weight_decay",
     "averages",
     "swap_averages",
 ]
+
+# --- Steps ------------------------------------------------------------------------------------------------------------
 
 
 @awaits("updates")
@@ -169,6 +191,290 @@ def apply_weight_decay(updates=None, params=None, weight_decay=0.01, learning_ra
 
 
 @awaits("updates")
+def apply_scale(updates=None, params=None, scale=1.0):
+    r"""Scale the steps of some parameters, or of all: a learning rate of their own.
+
+    With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`:
+
+    .. math:: p \leftarrow p + s\, u
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+    params : iterable of shared variables, or callable, optional
+        The parameters whose steps are scaled, or a function that says of a parameter whether they are. By default all
+        parameters among the keys, as in :func:`apply_momentum`.
+    scale : hyper-parameter
+        The factor :math:`s`.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict of the keys of `updates`, in their order; with a schedule, and its count.
+
+    Notes
+    -----
+    For a factor a layer, such as 0.9 to the power of its depth, apply it once for each. The errors and the partial are
+    as for :func:`apply_momentum`. No state.
+    """
+    step = extend("apply_scale", updates, params, scale=scale)
+    for p, p_next, (s,) in step:
+        step[p] = p + s * (p_next - p)
+    return step.finish()
+
+
+@awaits("updates")
+def apply_lookahead(updates=None, params=None, every=5, alpha=0.5):
+    r"""Lookahead: every so many updates, go back a part of the way.
+
+    With :math:`\theta` the parameter that the rule moves, and slow weights :math:`\phi`, at every :math:`k`-th update:
+
+    .. math::
+        \phi &\leftarrow \phi + \alpha\, (\theta - \phi) \\
+        \theta &\leftarrow \phi
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+    params : iterable of shared variables, or callable, optional
+        The parameters that have slow weights, or a function that says so of a parameter. By default all parameters
+        among the keys, as in :func:`apply_momentum`.
+    every : int
+        The number :math:`k` of updates from one return to the next. 5 to 10 in the paper.
+    alpha : hyper-parameter
+        The part :math:`\alpha` of the way that the slow weights take.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict: the keys of `updates` in their order, then the ``slow`` weights of each parameter; last, the count.
+
+    Raises
+    ------
+    ValueError
+        If `every` is not a whole number of at least 1.
+
+    Notes
+    -----
+    The state of the rule goes on as it is. The slow weights begin as the parameters are at the first update. It is
+    optax's ``lookahead(sync_period=every, slow_step_size=alpha)``, whose fast parameters ours are.
+
+    State: ``slow``, of the parameter's shape and dtype. The other errors and the partial are as for
+    :func:`apply_momentum`.
+
+    References
+    ----------
+    .. [1] M. R. Zhang, J. Lucas, G. Hinton and J. Ba (2019). Lookahead optimizer: k steps forward, 1 step back.
+       NeurIPS. arXiv:1907.08610.
+    """
+    whole_number("apply_lookahead: every", every)
+    step = extend("apply_lookahead", updates, params, alpha=alpha)
+    returns = pt.eq(step.t % every, 0)
+    for p, p_next, (alpha,) in step:
+        slow = step.state(p, "slow")
+        before = pt.switch(pt.eq(step.t, 1), p, slow)
+        step[slow] = pt.switch(returns, before + alpha * (p_next - before), before)
+        step[p] = pt.switch(returns, step[slow], p_next)
+    return step.finish()
+
+
+@awaits("updates")
+def apply_projection(updates=None, params=None, projection=non_negative):
+    r"""Project parameters onto a set after each step: projected gradient descent.
+
+    With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`, and :math:`\Pi` the projection:
+
+    .. math:: p \leftarrow \Pi(p + u)
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+    params : iterable of shared variables, or callable, optional
+        The parameters to project, or a function that says of a parameter whether to. By default all parameters among
+        the keys, as in :func:`apply_momentum`.
+    projection : callable
+        A function of a tensor variable that returns one of the same shape: one of :mod:`symupdates.constraints`, such
+        as ``simplex(axis=1)``, or any other.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict of the keys of `updates`, in their order.
+
+    Raises
+    ------
+    TypeError
+        If `projection` is not callable.
+    ValueError
+        If what it returns cannot have the shape of the parameter.
+
+    Notes
+    -----
+    Momentum and the accumulators of the rule know nothing of it. The other errors and the partial are as for
+    :func:`apply_momentum`. No state.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, symupdates
+    >>> from symupdates.constraints import simplex
+    >>> weights = pytensor.shared(np.array([0.5, 0.3, 0.2]), name="weights")
+    >>> cost = (weights * np.array([1.0, 2.0, 3.0])).sum()
+    >>> updates = symupdates.apply_projection(symupdates.sgd(cost, [weights], 0.1), projection=simplex())
+    >>> step = pytensor.function([], cost, updates=updates)
+    >>> _ = step()
+    >>> weights.get_value().round(6).tolist()
+    [0.6, 0.3, 0.1]
+    """
+    if not callable(projection):
+        raise TypeError(f"apply_projection: projection must be a function of a tensor, not {projection!r}.")
+    step = extend("apply_projection", updates, params)
+    for p, p_next, () in step:
+        step[p] = projection(p_next)
+    return step.finish()
+
+
+# --- Gates ------------------------------------------------------------------------------------------------------------
+
+
+@awaits("updates")
+def apply_if_finite(updates=None, params=None, limit=None):
+    """Skip every update that would leave a parameter, or state kept for one, infinite or not a number.
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+    params : iterable of shared variables, or callable, optional
+        The parameters that are looked at and held, with their state; by default all parameters among the keys, as in
+        :func:`apply_momentum`.
+    limit : int, optional
+        After so many skipped updates in a row, let the next one through: what is then not finite is seen, and can be
+        stopped. Without, none ever is, and a run whose every loss is NaN goes on without moving.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict: the keys of `updates` in their order, then two counts: of all updates ``skipped``, and of those
+        skipped in a row until now, ``in_a_row``.
+
+    Raises
+    ------
+    ValueError
+        If `limit` is not a whole number of at least 1.
+
+    Notes
+    -----
+    When an update is skipped, everything stands still: parameters, state, and the counts that rule and schedules read,
+    so that bias corrections stay right and schedules count the updates that were made. Random generators go on. The
+    counts are read as ``symupdates.named(updates)["if_finite/skipped"].get_value()``.
+
+    What comes after it in a chain is not held. optax's ``apply_if_finite(max_consecutive_errors=limit)`` looks at the
+    gradients instead. One that is finite may still overflow when it is squared, which makes a step of zero and an
+    accumulator that is infinite for good. The other errors and the partial are as for :func:`apply_momentum`.
+    """
+    step = extend("apply_if_finite", updates, params)
+    members = set(step.params)
+    kept = (v for v in updates if v in members or (is_state(v) and v.tag.symupdates.parameter in members))
+    sizes = [pt.abs(updates[v]) for v in kept if v.dtype.startswith("float")]
+    finite = [pt.all(size < np.asarray(np.inf, size.dtype)) for size in sizes]
+    return skip_unless(pt.all(pt.stack(finite)) if finite else pt.constant(True), step, limit)
+
+
+@awaits("updates")
+def apply_if_small(updates=None, params=None, max_norm=1.0, limit=None):
+    r"""Skip every update whose step is longer than a bound.
+
+    With :math:`u` the steps that `updates` makes, from :math:`p` to :math:`p + u`, they are made if
+
+    .. math:: \sqrt{\textstyle\sum \lVert u \rVert^2} \le c
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+    params : iterable of shared variables, or callable, optional
+        The parameters whose steps are measured together, and held with their state; by default all parameters among
+        the keys, as in :func:`apply_momentum`.
+    max_norm : hyper-parameter
+        The bound :math:`c`, in units of the parameters.
+    limit : int, optional
+        After so many skipped updates in a row, let the next one through. Without, a bound that is too small stops
+        training for good.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict: the keys of `updates` in their order, then the counts ``skipped`` and ``in_a_row``, as of
+        :func:`apply_if_finite`; with a schedule, its count.
+
+    Notes
+    -----
+    Steps that are not finite are skipped, too. What stands still in a skipped update, errors and the partial are as for
+    :func:`apply_if_finite`. To shorten the step instead, see :func:`symupdates.gradients.clip_by_total_norm`.
+    """
+    step = extend("apply_if_small", updates, params, max_norm=max_norm)
+    steps = [p_next - p for p, p_next, _ in step]
+    dtype = largest_dtype(steps)
+    (bound,) = step.hyper(dtype)
+    return skip_unless(total_norm(steps, dtype) <= bound, step, limit)
+
+
+def skip_unless(is_good, step, limit):
+    """Hold the step unless `is_good` or the limit of skipped steps is reached, and count those skipped."""
+    skipped, in_a_row = step.count("skipped"), step.count("in_a_row")
+    is_open = is_good
+    if limit is not None:
+        is_open |= in_a_row >= whole_number(f"apply_{step.rule}: limit", limit)
+    step.hold(is_open)
+    step[skipped] = pt.switch(is_open, skipped, skipped + 1)
+    step[in_a_row] = pt.switch(is_good, np.int64(0), in_a_row + 1)
+    return step.finish()
+
+
+@awaits("updates")
+def apply_freeze(updates=None, params=None, until=np.inf):
+    """Hold parameters as they are for a number of updates, or for good; with others, unfreeze them gradually.
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+    params : iterable of shared variables, or callable, optional
+        The parameters to freeze, or a function that says of a parameter whether to. By default all parameters among
+        the keys, as in :func:`apply_momentum`.
+    until : hyper-parameter
+        The number of updates for which they are frozen: the next is the first that moves them. A shared variable may be
+        set to zero to unfreeze them at any time.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict of the keys of `updates`, in their order; last, the count of all updates.
+
+    Notes
+    -----
+    Parameters and state are held, and so are counts that nothing else reads. Where frozen parameters share a rule with
+    others, its count goes on, and the bias correction of :func:`~symupdates.adam`, say, finds them at their first
+    gradients as if they had been zero before. Give them a rule of their own, and they begin afresh::
+
+        partition((head, adam()), (..., chain(adam(), apply_freeze(until=1000))))
+
+    A parameter that is never to move is better left out of the parameters: its gradient is then not computed. The
+    errors and the partial are as for :func:`apply_momentum`.
+    """
+    step = extend("apply_freeze", updates, params, until=until)
+    (until,) = step.hyper("float64")
+    step.hold(astype(step.t, "float64") > until)
+    return step.finish()
+
+
+# --- Averages ---------------------------------------------------------------------------------------------------------
+
+
+@awaits("updates")
 def apply_ema(updates=None, params=None, decay=0.99, debias=True):
     r"""Keep an exponential moving average of the parameters, for evaluation.
 
@@ -218,7 +524,10 @@ def apply_ema(updates=None, params=None, decay=0.99, debias=True):
     for p, p_next, (beta,) in step:
         if debias:
             average = step.state(p, "average")
-            step[average] = average + (1 - beta) / step.bias_correction(beta) * (p_next - average)
+            # At most one but for rounding; without the bound, numba multiplies in another order in the process that
+            # compiles than in those that find the code in its cache.
+            weight = pt.minimum((1 - beta) / step.bias_correction(beta), 1)
+            step[average] = average + weight * (p_next - average)
         else:
             average = step.state(p, "average", initial=np.array(p.get_value()))
             step[average] = average + (1 - beta) * (p_next - average)
@@ -259,7 +568,7 @@ def apply_polyak_average(updates=None, params=None, begin=0, every=1):
     Notes
     -----
     The parameters train as without it; :func:`~symupdates.averages` and :func:`~symupdates.swap_averages` give the
-    averages for evaluation. It is torch's ``AveragedModel``, updated after every `every`-th step.
+    averages for evaluation. Once it has begun, it is torch's ``AveragedModel``, updated after every `every`-th step.
 
     State: ``average``, of the parameter's shape and dtype. The other errors and the partial are as for
     :func:`apply_momentum`.
@@ -271,9 +580,8 @@ def apply_polyak_average(updates=None, params=None, begin=0, every=1):
     .. [2] P. Izmailov, D. Podoprikhin, T. Garipov, D. Vetrov and A. G. Wilson (2018). Averaging weights leads to wider
        optima and better generalization. UAI. arXiv:1803.05407.
     """
-    for name, value, least in (("begin", begin, 0), ("every", every, 1)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"apply_polyak_average: {name} must be a whole number of at least {least}, not {value!r}.")
+    whole_number("apply_polyak_average: begin", begin, least=0)
+    whole_number("apply_polyak_average: every", every)
     step = extend("apply_polyak_average", updates, params)
     counted = step.t - begin
     n = pt.maximum(counted // every, 1)
@@ -331,3 +639,46 @@ def swap_averages(updates):
         value = parameter.get_value()
         parameter.set_value(average.get_value())
         average.set_value(value)
+
+
+# --- Hyper-parameters -------------------------------------------------------------------------------------------------
+
+
+@awaits("updates")
+def adjustable(updates=None):
+    """Make every hyper-parameter that was given as a number a shared variable, to be changed without compiling again.
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict: the keys of `updates` in their order, then the hyper-parameters, named ``adam/learning_rate`` and
+        so on, whose next values are their values. They are part of checkpoints, and of :func:`~symupdates.reset`.
+
+    Notes
+    -----
+    ``symupdates.named(updates)["adam/learning_rate"].set_value(0.01)`` sets one; it applies from the next update. The
+    NUMBA and C backends then find the code of other values in their caches, where a number is part of the code. In a
+    chain it goes last. What is no hyper-parameter, such as a length, is not changed.
+
+    A shared variable that you give as a hyper-parameter yourself does the same, for that one; it is then no key of the
+    dict. Without `updates`, it returns a partial that awaits it.
+    """
+    step = extend("adjustable", updates, [])
+    tags = hyper_tags(updates)
+    numbers = {tag.value: tag for tag in tags.values() if isinstance(tag.value, Constant)}
+    shared = {x: rule_state(tag.rule, tag.name, x.data, "float64") for x, tag in numbers.items()}
+    for x in shared.values():
+        advance(x, x)
+    replacements = {
+        v: hyper_parameter(tag._replace(value=shared[tag.value]), v.dtype)
+        for v, tag in tags.items()
+        if tag.value in shared
+    }
+    for variable, value in zip(updates, graph_replace(list(updates.values()), replacements, strict=False), strict=True):
+        step[variable] = value
+    return step.finish()

@@ -1,4 +1,4 @@
-"""norm_constraint and total_norm_constraint."""
+"""Lasagne's constraints, and projections."""
 
 import numpy as np
 import oracles
@@ -8,7 +8,7 @@ import pytensor.tensor as pt
 import pytest
 from test_rules import PYTHON
 
-from symupdates import norm_constraint, sgd, total_norm_constraint
+from symupdates import apply_projection, constraints, norm_constraint, sgd, total_norm_constraint
 
 RNG = np.random.default_rng(0)
 
@@ -139,3 +139,116 @@ def test_the_clock_of_a_scheduled_bound_is_in_the_dict(backend):
         step([30.0, 40.0])
         lengths.append(np.linalg.norm(p.get_value() - before))
     np.testing.assert_allclose(lengths, [1.0, 2.0, 3.0], rtol=1e-12)
+
+
+# --- Projections ------------------------------------------------------------------------------------------------------
+
+
+def to_simplex(x, total):
+    """By bisection: what to take from each for the rest above zero to sum to the total."""
+    low, high = x.min() - total, x.max()
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.maximum(x - middle, 0).sum() > total else (low, middle)
+    return np.maximum(x - low, 0)
+
+
+def to_l1(x, radius):
+    return x if np.abs(x).sum() <= radius else np.sign(x) * to_simplex(np.abs(x), radius)
+
+
+def to_l2(x, radius):
+    return x * min(1, radius / np.linalg.norm(x))
+
+
+def along(axis, function, *args):
+    return lambda x: np.apply_along_axis(function, axis, x, *args)
+
+
+PROJECTIONS = {
+    "non_negative": (constraints.non_negative(), lambda x: np.maximum(x, 0)),
+    "box": (constraints.box(low=-0.25, high=0.5), lambda x: np.clip(x, -0.25, 0.5)),
+    "unit_norm": (constraints.unit_norm(), along(0, lambda x: x / np.linalg.norm(x))),
+    "unit_norm axes": (constraints.unit_norm(axes=(0, 1)), lambda x: x / np.linalg.norm(x)),
+    "max_norm": (constraints.max_norm(bound=1.5), along(0, to_l2, 1.5)),
+    "max_norm axes": (constraints.max_norm(bound=1.5, axes=1), along(1, to_l2, 1.5)),
+    "l2_ball": (constraints.l2_ball(radius=1.5), lambda x: to_l2(x, 1.5)),
+    "l2_ball axes": (constraints.l2_ball(radius=1.5, axes=(1,)), along(1, to_l2, 1.5)),
+    "simplex": (constraints.simplex(total=2.0), lambda x: to_simplex(x.ravel(), 2.0).reshape(x.shape)),
+    "simplex axis": (constraints.simplex(axis=1), along(1, to_simplex, 1.0)),
+    "l1_ball": (constraints.l1_ball(radius=2.0), lambda x: to_l1(x.ravel(), 2.0).reshape(x.shape)),
+    "l1_ball axis": (constraints.l1_ball(axis=-1), along(1, to_l1, 1.0)),
+    "l1_ball inside": (constraints.l1_ball(radius=100), lambda x: x),
+}
+
+
+def test_every_projection_is_here():
+    assert {name.split()[0] for name in PROJECTIONS} | {"norm_constraint", "total_norm_constraint"} == set(
+        constraints.__all__
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_projections(backend, dtype):
+    """Against their definitions, in the dtype of the tensor; projecting twice is projecting once."""
+    x = pt.matrix("x", dtype=dtype)
+    value = np.random.default_rng(0).normal(size=(5, 3)).astype(dtype)
+    value[:, 2] /= 4  # within the bounds
+    once = [project(x) for project, _ in PROJECTIONS.values()]
+    twice = [project(y) for y, (project, _) in zip(once, PROJECTIONS.values(), strict=True)]
+    outputs = pytensor.function([x], once + twice, mode=backend)(value)
+    tolerance = {"float32": 1e-6, "float64": 1e-14}[dtype]
+    for i, (name, (_, expected)) in enumerate(PROJECTIONS.items()):
+        got, again = np.asarray(outputs[i]), np.asarray(outputs[i + len(PROJECTIONS)])
+        assert got.dtype == dtype and got.shape == value.shape, name
+        np.testing.assert_allclose(got, expected(value.astype("float64")), rtol=0, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(again, got, rtol=0, atol=2 * tolerance, err_msg=name)
+    got = dict(zip(PROJECTIONS, outputs, strict=False))
+    np.testing.assert_array_equal(got["l1_ball inside"], value)
+    np.testing.assert_array_equal(np.asarray(got["max_norm"])[:, 2], value[:, 2])
+
+
+def test_projections_of_other_shapes():
+    for shape in ((), (4,), (2, 3, 2)):
+        value = np.random.default_rng(0).normal(size=shape) + 4
+        x = pt.tensor("x", shape=(None,) * len(shape), dtype="float64")
+        outputs = [constraints.simplex(x), constraints.l1_ball(x), constraints.l2_ball(x), constraints.box(x)]
+        simplex, l1, l2, box = pytensor.function([x], outputs, mode=PYTHON)(value)
+        assert {y.shape for y in (simplex, l1, l2, box)} == {shape}
+        np.testing.assert_allclose(simplex, to_simplex(value.ravel(), 1.0).reshape(shape), atol=1e-14)
+        np.testing.assert_allclose(np.abs(l1).sum(), 1, rtol=1e-12)
+        np.testing.assert_allclose(np.linalg.norm(l2), 1, rtol=1e-12)
+    zero = pytensor.function([], constraints.unit_norm(pt.zeros((3, 2))), mode=PYTHON)()
+    np.testing.assert_array_equal(zero, np.zeros((3, 2)))
+
+
+def test_projected_descent(backend):
+    """The constrained minimum of a quadratic, whose unconstrained one is outside; by any function, too."""
+    target = np.array([2.0, -1.0, 0.5])
+    cases = {
+        "simplex": (constraints.simplex(), to_simplex(target, 1.0)),
+        "ball": (constraints.l2_ball(radius=0.5), to_l2(target, 0.5)),
+        "function": (lambda x: x - x.mean(), target - target.mean()),
+    }
+    updates, params = {}, []
+    for name, (projection, _) in cases.items():
+        params.append(pytensor.shared(np.zeros(3, "float32"), name=name))
+        loss = ((params[-1] - target) ** 2).sum()
+        updates |= apply_projection(sgd(loss, params[-1:], 0.1), projection=projection)
+    step = pytensor.function([], [], updates=updates, mode=backend)
+    for _ in range(200):
+        step()
+    for p, (_, expected) in zip(params, cases.values(), strict=True):
+        np.testing.assert_allclose(p.get_value(), expected, atol=1e-5)
+
+
+def test_wrong_projections():
+    x = pt.vector("x")
+    with pytest.raises(ValueError, match="max_norm: Unsupported tensor dimensionality 1 of x"):
+        constraints.max_norm(x)
+    with pytest.raises(TypeError, match="box: low cannot be a schedule"):
+        constraints.box(x, low=lambda step: 1.0)
+    with pytest.raises(ValueError, match="l1_ball: radius must be a scalar"):
+        constraints.l1_ball(x, radius=[1.0])
+    with pytest.raises(TypeError, match="simplex: x must be a dense tensor variable of float dtype"):
+        constraints.simplex(pt.ivector())

@@ -1,0 +1,104 @@
+"""Random numbers from counters: their distribution, and the same on every backend."""
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from test_rules import PYTHON, values
+
+from symupdates import chain, gradients, named, sgd
+from symupdates.random import new_generator, normal
+
+
+def draws(shape, seed=0, updates=1, stream=0, dtype="float64", mode=PYTHON):
+    generator = new_generator("test", seed)
+    x = pt.tensor(shape=(None,) * len(shape), dtype=dtype)
+    advance = {generator: generator.tag.symupdates.next_value}
+    draw = pytensor.function([x], normal(generator, x, stream), updates=advance, mode=mode)
+    return np.array([draw(np.zeros(shape, dtype)) for _ in range(updates)])
+
+
+def test_moments():
+    """Each within five standard errors of a standard normal's; and no more of the tails than there should be."""
+    x = draws((300, 200), updates=2).ravel()
+    n = len(x)
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs((x**power).mean() - moment) < 5 * np.sqrt(variance / n)
+    for bound, p in ((1, 0.317311), (2, 0.0455003), (3, 0.00269980)):
+        assert abs((abs(x) > bound).mean() - p) < 5 * np.sqrt(p / n)
+    assert len(np.unique(x)) == n and np.isfinite(x).all()
+
+
+def test_independence():
+    """Of elements, updates, streams and keys: correlations within five standard errors of zero."""
+    x = draws((400, 50), updates=2)
+    n = x[0].size
+    others = {
+        "update": x[1],
+        "stream": draws((400, 50), stream=1)[0],
+        "key": draws((400, 50), seed=1)[0],
+        "element": np.roll(x[0], 1, axis=1),
+        "row": np.roll(x[0], 1, axis=0),
+    }
+    for name, other in others.items():
+        assert abs((x[0] * other).mean()) < 5 / np.sqrt(n), name
+        assert abs(((x[0] ** 2 - 1) * (other**2 - 1)).mean()) < 5 * 2 / np.sqrt(n), name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("floatx", ["float32", "float64"])
+def test_the_same_on_every_backend(backend, dtype, floatx):
+    with pytensor.config.change_flags(floatX=floatx):
+        got = draws((3, 5), updates=3, dtype=dtype, mode=backend)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, draws((3, 5), updates=3), rtol=0, atol=1e-5 if dtype == "float32" else 1e-13)
+
+
+def test_shapes():
+    """Elements are counted in C order: the shape does not matter, nor whether it is known."""
+    x = draws((24,))[0]
+    np.testing.assert_array_equal(draws((2, 3, 4))[0].ravel(), x)
+    np.testing.assert_array_equal(draws(())[0], x[0])
+    assert draws((0, 3)).shape == (1, 0, 3)
+
+
+def test_noise_is_annealed_and_resumed(backend):
+    """The generator is advanced by the dict of the rule, and is in its checkpoint."""
+    eta, gamma = 0.25, 0.5
+    g = pt.tensor("g", shape=(2000,), dtype="float64")
+    W, b = pytensor.shared(np.zeros(2000), name="W"), pytensor.shared(np.zeros(2000, "float32"), name="b")
+    noisy = chain(gradients.add_noise(eta=eta, gamma=gamma, seed=7), sgd(learning_rate=1.0))
+    updates = noisy([g, g], [W, b])
+    assert [v.name for v in updates] == ["W", "b", "add_noise/rng"]
+    step = pytensor.function([g], [], updates=updates, mode=backend)
+    path = [values(updates)]
+    for _ in range(4):
+        step(np.ones(2000))
+        path.append(values(updates))
+    for t in range(4):
+        for old, new in zip(path[t][:2], path[t + 1][:2], strict=True):
+            noise = -(new.astype("float64") - old) - 1
+            sigma = np.sqrt(eta / (1 + t) ** gamma)
+            assert abs(noise.mean()) < 5 * sigma / np.sqrt(2000)
+            assert abs(noise.std() / sigma - 1) < 5 / np.sqrt(2 * 2000)
+    assert np.corrcoef(path[1][0], path[1][1])[0, 1] < 0.1  # not the same noise for both
+    for variable, value in zip(updates, path[2], strict=True):
+        variable.set_value(value)
+    step(np.ones(2000))
+    step(np.ones(2000))
+    for variable, value in zip(updates, path[4], strict=True):
+        assert variable.get_value().tobytes() == value.tobytes()
+
+
+def test_seeds():
+    W = pytensor.shared(np.zeros(3), name="W")
+    keys = [
+        named(chain(gradients.add_noise(seed=seed), sgd)([W], [W]))["add_noise/rng"].get_value().tolist()
+        for seed in (1, 1, 2, [1, 2], None, None)
+    ]
+    assert keys[0] == keys[1]
+    assert len({tuple(key) for key in keys}) == 5 and {key[2] for key in keys} == {0}
+    with pytest.raises(ValueError, match="non-negative"):
+        gradients.add_noise([W], seed=-1)
+    with pytest.raises(TypeError):
+        gradients.add_noise([W], seed=0.5)
