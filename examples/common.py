@@ -91,17 +91,20 @@ def backend(text):
     return text
 
 
-def positive(kind, or_zero=False):
-    """A parser of finite numbers above zero, of the kind int or float."""
+def positive(kind, or_zero=False, below=math.inf):
+    """A parser of numbers above zero and below a bound, of the kind int or float."""
 
     def parse(text):
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not (0 < value < math.inf or (or_zero and value == 0)):
+        if not (0 < value < below or (or_zero and value == 0)):
             name = "whole number" if kind is int else "number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a positive {name}{' or zero' if or_zero else ''}.")
+            bound = "" if below == math.inf else f" below {below}"
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a positive {name}{bound}{' or zero' if or_zero else ''}."
+            )
         return value
 
     return parse
@@ -114,9 +117,13 @@ def seed(text):
 
 
 def plot_path(text):
-    path = Path(text)
-    if path.suffix.lower() not in {".png", ".pdf", ".svg"}:
+    if Path(text).suffix.lower() not in {".png", ".pdf", ".svg"}:
         raise argparse.ArgumentTypeError(f"{text!r} does not end in .png, .pdf or .svg.")
+    return output_path(text)
+
+
+def output_path(text):
+    path = Path(text)
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into.")
     return path
@@ -134,20 +141,22 @@ class Epochs:
     >>> epochs.history["loss"]  # one an epoch
 
     With ``sparse=True`` there are lines for the epochs 1 to 10, 20, 30 to 100, 200, 300 to 1000 and so on, and for the
-    last. A loss that is no longer finite ends the iteration.
+    last. A loss that is no longer finite ends the iteration. With the ``history`` of a run that was interrupted, it
+    begins with the epoch after.
     """
 
-    def __init__(self, count, sparse=False):
+    def __init__(self, count, sparse=False, history=None):
         self.count = count
         self.sparse = sparse
-        self.history = {}
+        self.history = history or {}
         self.console = Console(highlight=False)
 
     def __iter__(self):
         columns = [BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn()]
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as self.bar:
-            task = self.bar.add_task("compiling", total=self.count)
-            for epoch in range(1, self.count + 1):
+            done = max(map(len, self.history.values()), default=0)
+            task = self.bar.add_task("compiling", total=self.count, completed=done)
+            for epoch in range(done + 1, self.count + 1):
                 start = time.perf_counter()
                 yield epoch
                 seconds = time.perf_counter() - start

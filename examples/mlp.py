@@ -8,15 +8,19 @@ from learning so few digits by heart. ::
     python examples/mlp.py
     python examples/mlp.py --optimizer adam --backend jax --plot adam.png
     python examples/mlp.py --data ~/mnist --backend numba --batch-size 128 --float32
+    python examples/mlp.py --optimizer adam --schedule warmup-cosine --clip 5 --weight-decay 0.1 --average 0.99
+    python examples/mlp.py --checkpoint run.ckpt  # interrupt it, and the same command goes on
 
 Training takes seconds; compilation, on two cores, 10 to 20 s for c, 30 s for numba (60 s with PyTensor 3.3) and 2 s for
 jax. What c and numba compiled is kept for the next run. PyTensor from PyPI has no BLAS for c, which MNIST asks for: ten
-times slower there than jax, it does for the small digits.
+times slower there than jax, it does for the small digits. A run that goes on from its checkpoint ends in the same
+numbers, bit for bit, as one that was not interrupted.
 """
 
 import argparse
 import gzip
 import math
+import sys
 import time
 import zlib
 from itertools import pairwise
@@ -25,10 +29,23 @@ from pathlib import Path
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from common import MODES, Epochs, add_training_options, new_figure, optimizer, positive, save_figure, training_rate
+from common import (
+    MODES,
+    Epochs,
+    add_training_options,
+    new_figure,
+    optimizer,
+    output_path,
+    positive,
+    save_figure,
+    training_rate,
+)
 from pytensor.tensor.special import log_softmax
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+
+import symupdates
+from symupdates import gradients, schedules
 
 HIDDEN = (100, 100, 100, 100, 100)  # to count the softmax layer among the five, leave one out
 
@@ -45,6 +62,21 @@ LEARNING_RATES = {
     "adamax": 0.002,
     "amsgrad": 0.001,
 }
+
+# The learning rate in a run of so many updates: one-cycle and the warm-up lead up to the given one, others begin there.
+SCHEDULES = {
+    "constant": lambda rate, steps: rate,
+    "linear": lambda rate, steps: schedules.linear(rate, 0, steps),
+    "cosine": lambda rate, steps: schedules.cosine_decay(rate, steps),
+    "warmup-cosine": lambda rate, steps: schedules.warmup(
+        schedules.cosine_decay(rate, steps - steps // 10), steps // 10 or 1
+    ),
+    "one-cycle": lambda rate, steps: schedules.one_cycle(rate, steps),
+    "step": lambda rate, steps: schedules.step_decay(rate, steps // 3 + 1),
+    "exponential": lambda rate, steps: schedules.exponential_decay(rate, 0.01, steps),
+}
+
+MEASURES = ("loss", "accuracy", "held_out")  # of each epoch
 
 
 # --- Data -------------------------------------------------------------------------------------------------------------
@@ -132,6 +164,54 @@ def accuracy(log_p, labels):
     return np.mean(np.argmax(log_p, axis=1) == labels)
 
 
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+
+def training_rule(args, rate, steps):
+    """The optimizer for a run of so many updates: a chain of the stages that are asked for."""
+    learning_rate = SCHEDULES[args.schedule](rate, steps)
+    stages = []
+    if args.clip:
+        stages.append(gradients.clip_by_total_norm(max_norm=args.clip))
+    stages.append(optimizer(args.optimizer, learning_rate))
+    if args.weight_decay:
+        stages.append(
+            symupdates.apply_weight_decay(
+                params=lambda p: p.ndim > 1,  # the weights, not the biases
+                weight_decay=args.weight_decay,
+                learning_rate=learning_rate,
+            )
+        )
+    if args.average:
+        stages.append(symupdates.apply_ema(decay=args.average))
+    # Without it, a number would be part of the code, and numba would compile anew for each.
+    stages.append(symupdates.adjustable())
+    return symupdates.chain(*stages)
+
+
+def option_keys(args, rate, *data):
+    """A variable for each option that the numbers depend on, and for the data, with nothing to it but its name.
+
+    Among the keys of what is saved, they make a checkpoint fit only a run with the same.
+    """
+    free = {"backend", "checkpoint", "plot"}
+    if args.schedule == "constant":
+        free.add("epochs")  # such a run may be made longer
+    checksum = 0
+    for array in data:
+        checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
+    options = vars(args) | {"learning_rate": rate, "data": f"with checksum {checksum:08x}"}
+    given = {name: value for name, value in options.items() if name not in free and value is not None}
+    return [pytensor.shared(0, name=f"--{name.replace('_', '-')} {value}") for name, value in given.items()]
+
+
+def save(file, run):
+    try:
+        symupdates.save(file, run)
+    except OSError as error:
+        sys.exit(f"The checkpoint could not be written: {error}")
+
+
 def main(argv=None):
     start = time.perf_counter()
     parser = argparse.ArgumentParser(
@@ -148,6 +228,36 @@ def main(argv=None):
     )
     parser.add_argument(
         "--data", metavar="DIR", help="a folder with the files of MNIST (default: scikit-learn's digits)"
+    )
+    parser.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="constant",
+        metavar="NAME",
+        help=f"of the learning rate over the whole run: {', '.join(SCHEDULES)} (default: constant)",
+    )
+    parser.add_argument(
+        "--clip", type=positive(float), metavar="NORM", help="scale gradients down to this total norm (default: no)"
+    )
+    parser.add_argument(
+        "--weight-decay",
+        type=positive(float),
+        metavar="STRENGTH",
+        help="of the weights, not the biases, times the learning rate, beside the rule's step (default: no)",
+    )
+    parser.add_argument(
+        "--average",
+        type=positive(float, below=1),
+        metavar="DECAY",
+        help="test a moving average of the parameters on the held-out images, in place of the last (default: no)",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=output_path,
+        metavar="FILE",
+        help="save the run after every epoch, and go on from there if the file exists, to the same numbers. The "
+        "options and the data must be the same; only --plot is free, --backend but for rounding, and with the constant "
+        "schedule --epochs, which may be raised, up to 1000, to train further",
     )
     args = parser.parse_args(argv)
     try:
@@ -171,18 +281,42 @@ def main(argv=None):
     log_p = network(images, params)
     loss = -log_p[np.arange(args.batch_size), labels].mean()
     rate = training_rate(args, LEARNING_RATES)
-    # A shared variable may be changed while training; and with a number, numba would compile anew for each.
-    rule = optimizer(args.optimizer, pytensor.shared(np.asarray(rate), name="learning_rate"))
-    step = pytensor.function([images, labels], [loss, log_p], updates=rule(loss, params), mode=mode)
+    updates = training_rule(args, rate, args.epochs * batches)(loss, params)
 
+    # All that moves in a run, as shared variables: those that the updates move, and those moved here. A checkpoint is
+    # of the keys of a dict; what they are updated to is of no interest to it.
+    generator = pytensor.shared(rng, name="rng")
+    epoch = pytensor.shared(0, name="epoch")
+    history = pytensor.shared(np.full((max(args.epochs, 1000), len(MEASURES)), np.nan), name="history")
+    if args.checkpoint:
+        run = dict.fromkeys([*option_keys(args, rate, x, y, x_test, y_test), *updates, generator, epoch, history])
+        if args.checkpoint.exists():
+            try:
+                symupdates.load(args.checkpoint, run)
+            except (OSError, ValueError) as error:
+                parser.error(f"--checkpoint {args.checkpoint}: {error}")
+    done = int(epoch.get_value())
+    if done > args.epochs:
+        parser.error(f"--checkpoint {args.checkpoint}: {done} epochs are done, more than --epochs {args.epochs}.")
+    rng = generator.get_value(borrow=True)  # itself, not a copy: what it draws, it draws from what is saved
+
+    step = pytensor.function([images, labels], [loss, log_p], updates=updates, mode=mode)
     # Prediction is a function of its own, on the same backend: it reads the parameters where training leaves them.
     test_images = pt.tensor("test_images", dtype=dtype, shape=x_test.shape)
-    predict = pytensor.function([test_images], network(test_images, params), mode=mode)
+    predict = pytensor.function(
+        [test_images],
+        network(test_images, params),
+        givens=symupdates.averages(updates) if args.average else None,
+        mode=mode,
+    )
 
-    print(f"{args.optimizer}, learning rate {rate:g}, {dtype} on {args.backend}")
+    title = f"{args.optimizer}, {'' if args.schedule == 'constant' else f'{args.schedule} '}learning rate {rate:g}"
+    print(f"{title}, {dtype} on {args.backend}")
     print(f"{len(x)} images in {batches} batches of {args.batch_size} an epoch, {len(x_test)} held out")
-    epochs = Epochs(args.epochs)
-    for _ in epochs:
+    if done:
+        print(f"{args.checkpoint}: {done} of {args.epochs} epochs are done")
+    epochs = Epochs(args.epochs, history=dict(zip(MEASURES, history.get_value()[:done].T.tolist(), strict=True)))
+    for number in epochs:
         order = rng.permutation(len(x))[: batches * args.batch_size].reshape(batches, args.batch_size)
         losses, hits = [], []
         for batch in order:
@@ -190,12 +324,17 @@ def main(argv=None):
             batch_loss, batch_log_p = step(x[batch] + args.noise * noise, y[batch])
             losses.append(batch_loss)
             hits.append(accuracy(batch_log_p, y[batch]))
-        epochs.log(loss=np.mean(losses), accuracy=np.mean(hits), held_out=accuracy(predict(x_test), y_test))
+        measures = np.mean(losses), np.mean(hits), accuracy(predict(x_test), y_test)
+        epochs.log(**dict(zip(MEASURES, measures, strict=True)))
+        if args.checkpoint and np.isfinite(measures[0]):
+            epoch.set_value(number)
+            history.get_value(borrow=True)[number - 1] = measures
+            save(args.checkpoint, run)
 
     score = epochs.history["held_out"][-1]
     print(f"held-out accuracy {100 * score:.2f} % after {time.perf_counter() - start:.1f} s, compilation included")
     if args.plot:
-        draw(epochs.history, f"{args.optimizer}, learning rate {rate:g}", args.plot)
+        draw(epochs.history, title, args.plot)
     return score
 
 

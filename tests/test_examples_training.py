@@ -1,5 +1,6 @@
 """The example programs that train: the linear regression and the multi-layer perceptron."""
 
+import argparse
 import gzip
 import importlib.util
 import os
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytensor
+import pytensor.tensor as pt
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -87,6 +90,213 @@ def test_mlp_stops_when_the_loss_is_not_finite(capsys):
     output = capsys.readouterr().out
     assert "Try a smaller --learning-rate" in output
     assert len(epoch_lines(output.replace("nan", "0.0"), 1)) == 1
+
+
+# --- Its stages -------------------------------------------------------------------------------------------------------
+
+SMALL = ["--backend", FAST, "--batch-size", "128", "--epochs", "4"]
+
+
+def one_step(gradients, learning_rate=0.5, steps=10, **options):
+    """What a weight matrix and a bias, ones at first, are after one update with the stages asked for."""
+    params = [pytensor.shared(np.ones(shape), name=name) for name, shape in [("W", (2, 2)), ("b", 2)]]
+    stages = {"optimizer": "sgd", "schedule": "constant", "clip": None, "weight_decay": None, "average": None}
+    rule = mlp.training_rule(argparse.Namespace(**(stages | options)), learning_rate, steps)
+    grads = [g * pt.ones_like(p) for g, p in zip(gradients, params, strict=True)]
+    updates = rule(grads, params)
+    pytensor.function([], [], updates=updates, mode="FAST_COMPILE")()
+    return [p.get_value() for p in params], updates
+
+
+def test_mlp_clips_the_norm_of_all_gradients():
+    (weights, bias), _ = one_step([3.0, -4.0], clip=2.0)
+    norm = np.sqrt(4 * 3**2 + 2 * 4**2)
+    np.testing.assert_allclose(weights, 1 - 0.5 * 3 * 2 / norm)
+    np.testing.assert_allclose(bias, 1 + 0.5 * 4 * 2 / norm)
+
+
+@pytest.mark.parametrize("schedule, rate", [("constant", 0.5), ("one-cycle", 0.5 / 25)])
+def test_mlp_lets_the_weights_decay_at_the_learning_rate(schedule, rate):
+    (weights, bias), _ = one_step([0.0, 0.0], weight_decay=0.1, schedule=schedule)
+    np.testing.assert_allclose(weights, 1 - rate * 0.1)
+    np.testing.assert_array_equal(bias, 1)
+
+
+def test_mlp_averages_what_all_other_stages_have_left():
+    params, updates = one_step([3.0, -4.0], clip=2.0, weight_decay=0.1, average=0.9)
+    for value, average in zip(params, mlp.symupdates.averages(updates).values(), strict=True):
+        np.testing.assert_allclose(average.get_value(), value)  # that of one update is the parameter itself
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 30, 2200])
+@pytest.mark.parametrize("name", mlp.SCHEDULES)
+def test_mlp_schedules_of_runs_of_any_length(name, steps):
+    schedule = mlp.SCHEDULES[name](0.1, steps)
+    rates = schedule(np.arange(steps)) if callable(schedule) else np.full(steps, schedule)
+    assert np.all((rates >= 0) & (rates <= 0.1 + 1e-12))
+    if steps >= 30:
+        assert rates.max() > 0.095
+        assert (rates[-1] < 0.02) == (name != "constant")
+        assert (rates[0] < 0.01) == (name in ("warmup-cosine", "one-cycle"))
+
+
+def test_mlp_tests_the_averages_and_trains_as_without_them(capsys):
+    outputs = []
+    for options in [], ["--average", "0.99"]:
+        mlp.main([*SMALL, "--schedule", "cosine", *options])
+        lines = epoch_lines(capsys.readouterr().out, 4)
+        outputs.append(list(zip(*(line.split("held_out") for line in lines), strict=True)))
+    (training, held_out), (same, averaged) = outputs
+    assert training == same
+    assert held_out != averaged
+
+
+# --- Its checkpoints --------------------------------------------------------------------------------------------------
+
+EVERYTHING = "--optimizer adam --schedule warmup-cosine --clip 1 --weight-decay 0.1 --average 0.9 --float32".split()
+
+
+def saved(path):
+    """The arrays in a checkpoint, as bytes."""
+    with np.load(path) as arrays:
+        return {name: arrays[name].tobytes() for name in arrays.files if name != "symupdates.json"}
+
+
+def interrupt(monkeypatch, epoch):
+    """Make the next run stop amid an epoch, as on Ctrl-C."""
+    calls = iter(range(12 * epoch - 6))  # eleven batches and the held-out images in each
+
+    def accuracy(*args, measure=mlp.accuracy):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return measure(*args)
+
+    monkeypatch.setattr(mlp, "accuracy", accuracy)
+
+
+@pytest.mark.parametrize("options", [[], EVERYTHING], ids=["defaults", "everything"])
+def test_mlp_resumed_is_the_uninterrupted_run_to_the_last_bit(tmp_path, monkeypatch, capsys, options):
+    whole, parts = tmp_path / "whole.ckpt", tmp_path / "parts.ckpt"
+    score = mlp.main([*SMALL, *options, "--checkpoint", str(whole)])
+    lines = epoch_lines(capsys.readouterr().out, 4)
+
+    command = [*SMALL, *options, "--checkpoint", str(parts)]
+    for epoch in 1, 3:  # before there is a checkpoint, and between two
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            interrupt(patch, epoch)
+            mlp.main(command)
+        assert parts.exists() == (epoch > 1)
+    assert epoch_lines(capsys.readouterr().out, 2) == lines[:2]
+    assert saved(parts) != saved(whole)
+
+    assert mlp.main([*command, "--plot", str(tmp_path / "mlp.png")]) == score
+    output = capsys.readouterr().out
+    assert "2 of 4 epochs are done" in output
+    assert epoch_lines(output, 2) == lines[2:]
+    assert saved(parts) == saved(whole)
+
+    assert mlp.main(command) == score  # nothing is left to do
+    assert "4 of 4 epochs are done" in capsys.readouterr().out
+    assert saved(parts) == saved(whole)
+
+
+def test_mlp_trains_further_from_its_checkpoint(tmp_path, capsys):
+    whole, parts = tmp_path / "whole.ckpt", tmp_path / "parts.ckpt"
+    mlp.main([*SMALL, "--checkpoint", str(whole)])
+    for epochs in "2", "4":
+        score = mlp.main([*SMALL, "--checkpoint", str(parts), "--epochs", epochs])
+    assert saved(parts) == saved(whole)
+    assert mlp.main([*SMALL, "--checkpoint", str(parts)]) == score
+    message = refused(capsys, mlp, *SMALL, "--checkpoint", str(parts), "--epochs", "3")
+    assert "4 epochs are done, more than --epochs 3" in message
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "run.ckpt"
+    mlp.main([*SMALL, "--schedule", "step", "--clip", "1", "--checkpoint", str(path)])
+    return path
+
+
+@pytest.mark.parametrize(
+    "other, problem",
+    [
+        (["--optimizer", "adam"], "--optimizer adam is missing.*--optimizer adagrad is unknown.*W1/adagrad/accu"),
+        (["--learning-rate", "0.5"], "--learning-rate 0.5 is missing; --learning-rate 0.02 is unknown"),
+        (["--clip", "2"], "--clip 2.0 is missing; --clip 1.0 is unknown"),
+        (["--schedule", "linear"], "--schedule linear is missing; --schedule step is unknown"),
+        (["--weight-decay", "0.1"], "--weight-decay 0.1 is missing"),
+        (["--average", "0.9"], "--average 0.9 is missing; W1/ema/average is missing"),
+        (["--epochs", "5"], "--epochs 5 is missing; --epochs 4 is unknown"),
+        (["--batch-size", "64"], "--batch-size 64 is missing; --batch-size 128 is unknown"),
+        (["--noise", "0"], "--noise 0.0 is missing; --noise 0.2 is unknown"),
+        (["--seed", "1"], "--seed 1 is missing; --data .* is missing; --seed 0 is unknown; --data .* is unknown"),
+        (["--float32"], "W1 has dtype float64 instead of float32"),
+    ],
+    ids=lambda x: x[0] if isinstance(x, list) else "",
+)
+def test_mlp_refuses_the_checkpoint_of_another_run(checkpoint, capsys, other, problem):
+    content = checkpoint.read_bytes()
+    args = [*SMALL, "--schedule", "step", "--clip", "1", "--checkpoint", str(checkpoint), *other]
+    message = refused(capsys, mlp, *args)
+    assert f"--checkpoint {checkpoint}: " in message
+    assert re.search(problem, message)
+    assert checkpoint.read_bytes() == content
+
+
+def test_mlp_refuses_other_data_and_other_layers(checkpoint, tmp_path, monkeypatch, capsys):
+    args = [*SMALL, "--schedule", "step", "--clip", "1", "--checkpoint", str(checkpoint)]
+    write_mnist(tmp_path, compress=False)
+    message = refused(capsys, mlp, *args, "--data", str(tmp_path))
+    assert re.search("--data with checksum .* is missing; --data with checksum .* is unknown", message)
+    monkeypatch.setattr(mlp, "HIDDEN", (100, 100, 100, 100, 50))
+    assert "W5 has shape (100, 100) instead of (100, 50)" in refused(capsys, mlp, *args)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[:-100], lambda data: b"", lambda data: b"text", lambda data: data.replace(b"W1", b"Wl", 1)],
+    ids=["cut", "empty", "text", "changed"],
+)
+def test_mlp_refuses_a_damaged_checkpoint_and_leaves_it(checkpoint, tmp_path, capsys, damage):
+    path = tmp_path / "run.ckpt"
+    path.write_bytes(damage(checkpoint.read_bytes()))
+    content = path.read_bytes()
+    message = refused(capsys, mlp, *SMALL, "--schedule", "step", "--clip", "1", "--checkpoint", str(path))
+    assert f"{path} is not a whole checkpoint" in message
+    assert path.read_bytes() == content
+
+
+def test_mlp_says_so_when_the_checkpoint_cannot_be_written(tmp_path, monkeypatch):
+    def save(file, updates):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(mlp.symupdates, "save", save)
+    with pytest.raises(SystemExit, match="The checkpoint could not be written: no space left"):
+        mlp.main([*SMALL, "--checkpoint", str(tmp_path / "run.ckpt")])
+
+
+def test_mlp_keeps_no_checkpoint_of_a_loss_that_is_not_finite(tmp_path):
+    path = tmp_path / "run.ckpt"
+    mlp.main([*SMALL, "--optimizer", "sgd", "--learning-rate", "1e9", "--checkpoint", str(path)])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["--schedule", "cosin"], "argument --schedule: invalid choice: 'cosin'"),
+        (["--clip", "0"], "argument --clip: '0' is not a positive number"),
+        (["--clip", "inf"], "argument --clip: 'inf' is not a positive number"),
+        (["--weight-decay", "-0.1"], "argument --weight-decay: '-0.1' is not a positive number"),
+        (["--average", "1"], "argument --average: '1' is not a positive number below 1"),
+        (["--average", "nan"], "argument --average: 'nan' is not a positive number below 1"),
+        (["--checkpoint", "no/such/folder/run.ckpt"], "there is no folder 'no/such/folder' to write 'run.ckpt' into"),
+        (["--checkpoint", "."], "--checkpoint .: .*directory"),
+    ],
+)
+def test_mlp_refuses_values_that_make_no_sense(args, message, capsys):
+    assert re.search(message, refused(capsys, mlp, *args))
 
 
 # --- MNIST files ------------------------------------------------------------------------------------------------------
