@@ -261,13 +261,17 @@ def summary(updates):
     if hyper:
         blocks.append(table(("hyper-parameter", "value", "given"), hyper))
     times = f", {of_state / of_parameters:.2f} times the parameters" if of_parameters else ""
-    parameters = "1 parameter" if count == 1 else f"{count} parameters"
-    blocks.append(f"{parameters} of {elements} elements, {of_parameters} bytes; state of {of_state} bytes{times}")
+    size = f"{counted(count, 'parameter')} of {counted(elements, 'element')}, {of_parameters} bytes"
+    blocks.append(f"{size}; state of {of_state} bytes{times}")
     return "\n\n".join(blocks)
 
 
+def counted(n, noun):
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 def table(head, rows):
-    """Columns as wide as they need to be; the last but those of text to the right."""
+    """Columns as wide as they need to be, bytes to the right."""
     columns = list(zip(head, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     right = [name == "bytes" for name in head]
