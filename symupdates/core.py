@@ -19,6 +19,7 @@ bits. Inside a rule, ``1 - beta`` belongs to the very ``beta`` it stands beside:
 one, and its bias correction undoes just what its weights did.
 """
 
+import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from functools import cache, partial, wraps
@@ -185,7 +186,19 @@ def check_params(params):
         raise ValueError(
             f"duplicate parameters: {', '.join(repeated)}; give each once, for instance as list(dict.fromkeys(params))."
         )
+    for name, p in zip(names, params, strict=True):
+        warn_of_order(name, p)
     return params
+
+
+def warn_of_order(name, p):
+    value = p.get_value(borrow=True)
+    if isinstance(value, np.ndarray) and value.flags.fnc:
+        warnings.warn(
+            f"parameter {name} is in Fortran order, and each step on it takes several times as long as in C order: "
+            f"{p}.set_value(np.ascontiguousarray({p}.get_value())).",
+            stacklevel=2,
+        )
 
 
 def untrainable(p):

@@ -203,3 +203,15 @@ def test_transform_of_something_else(W, b):
         apply_momentum(sgd(W.sum(), [W]), params=[W + 1])
     with raises(ValueError, "next value of b has shape", r"b has shape \(\?,\)"):
         apply_momentum({b: pt.matrix()})
+
+
+def test_fortran_order():
+    """A warning, not an error: it is only slow. State is in C order all the same."""
+    W = pytensor.shared(np.asfortranarray(np.ones((3, 2))), name="W")
+    with pytest.warns(UserWarning, match=r"parameter W is in Fortran order.*W.set_value\(np.ascontiguousarray"):
+        updates = adam((W**2).sum(), [W])
+    assert next(iter(updates)).get_value(borrow=True).flags.c_contiguous
+    W.set_value(np.ascontiguousarray(W.get_value()))
+    adam((W**2).sum(), [W])
+    for value in (np.ones((1, 3)), np.ones((3, 1)).T, np.ones(3), np.ones(())):  # in both orders
+        adam([pt.tensor(shape=value.shape)], [pytensor.shared(value)])
