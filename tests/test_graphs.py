@@ -1,0 +1,64 @@
+"""What becomes of a rule when it is compiled: one loop over each parameter, in place, and nothing beside it."""
+
+from functools import cache
+
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from pytensor.tensor.blas import Dot22, Dot22Scalar, Gemm
+from pytensor.tensor.math import Dot
+from test_rules import call, every_rule, make_param
+
+PRODUCTS = Dot | Dot22 | Dot22Scalar | Gemm
+
+
+def compiled(mode, row=None):
+    """A float32 model of two layers, trained by a rule, or only differentiated."""
+    x = pt.tensor("x", shape=(6, 4), dtype="float32")
+    W, V = (pytensor.shared(make_param(shape, "float32").get_value(), shape=shape) for shape in ((4, 5), (5, 3)))
+    loss = ((pt.tanh(x @ W) @ V) ** 2).mean()
+    if row is None:
+        return pytensor.function([x], [loss, *pytensor.grad(loss, [W, V])], mode=mode), {}
+    updates = call(row, loss, [W, V])
+    return pytensor.function([x], loss, updates=updates, mode=mode), updates
+
+
+def is_loop(node):
+    return "Elemwise" in type(node.op).__name__  # of which later versions of PyTensor have several
+
+
+def products(function):
+    return sum(isinstance(node.op, PRODUCTS) for node in function.maker.fgraph.apply_nodes)
+
+
+@cache
+def products_of_the_gradients(mode):
+    return products(compiled(mode)[0])
+
+
+@pytest.mark.parametrize("mode", ["CVM", "NUMBA"])
+@every_rule
+def test_one_loop_in_place(row, mode):
+    function, updates = compiled(mode, row)
+    fgraph = function.maker.fgraph
+    assert {v.dtype for v in fgraph.variables} <= {"float32", "int64", "int8", "int32", "bool", "uint8"}
+    assert products(function) == products_of_the_gradients(mode)
+    sources = {fgraph.outputs[o]: fgraph.inputs[i] for o, i in fgraph.update_mapping.items()}
+    assert len(sources) == len(updates)
+    loops = set()
+    for output, variable in sources.items():
+        node = output.owner
+        place = node.outputs.index(output)
+        # A rule that sets a part of its state does that in place as well, in a node of its own.
+        destroyed = [node.inputs[i] for i in node.op.destroy_map.get(place, [])]
+        assert destroyed == [variable], f"{variable} is not updated in place by {node}"
+        if variable.ndim == 2:
+            assert is_loop(node)
+            loops.add(node)
+    assert len(loops) == 2, "one loop for each parameter and all that is kept for it"
+    if row.name == "adagrad_window":
+        return  # its squares are summed between two loops
+    for node in loops:
+        # What is of one element, such as a bias correction, is computed before; anything larger would be read twice.
+        large = [v for v in node.inputs if v.owner and not all(getattr(v.type, "broadcastable", ()))]
+        assert not any(is_loop(v.owner) for v in large)
