@@ -42,17 +42,22 @@ PUBLIC |= {
 }
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+DOCUMENTED = dict(PUBLIC)
+for module in (symupdates.constraints, symupdates.random, symupdates.state):
+    DOCUMENTED |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
 def test_docstrings_are_numpydoc(name):
     """Each section under its heading, each argument described."""
-    doc = inspect.getdoc(PUBLIC[name])
+    doc = inspect.getdoc(DOCUMENTED[name])
     sections = dict(re.findall(r"^(\w+)\n-{4,}\n(.*?)(?=^\w+\n-{4,}\n|\Z)", doc + "\n", flags=re.DOTALL | re.MULTILINE))
     assert "----" not in re.sub(r"^-+$", "", doc, flags=re.MULTILINE)
     assert "Parameters" in sections
-    assert ("Returns" in sections) is ("return " in inspect.getsource(PUBLIC[name]).split('"""')[-1])
+    assert ("Returns" in sections) is ("return " in inspect.getsource(DOCUMENTED[name]).split('"""')[-1])
     described = re.findall(r"^(\*?\w+(?:, \w+)*) :|^(\*\w+) : ", sections["Parameters"], flags=re.MULTILINE)
     described = [part for first, second in described for part in (first or second).split(", ")]
-    assert [d.lstrip("*") for d in described] == list(inspect.signature(PUBLIC[name]).parameters)
+    assert [d.lstrip("*") for d in described] == list(inspect.signature(DOCUMENTED[name]).parameters)
 
 
 def test_some_docstrings_have_examples():
@@ -92,7 +97,15 @@ def test_recipe(tmp_path):
             file.write("\n\n" + block)
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "powersign"]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, "tests/test_rules.py", "tests/test_transforms.py"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            *options,
+            "tests/test_rules.py",
+            "tests/test_transforms.py",
+            "tests/test_compositions.py",
+        ],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
         capture_output=True,
