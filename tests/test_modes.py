@@ -1,4 +1,4 @@
-"""Training by donated arrays on JAX."""
+"""Our modes: donated arrays on JAX, loops apart on NUMBA."""
 
 import numpy as np
 import oracles
@@ -6,14 +6,16 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import HAVE_JAX
+from table import ROWS
 from test_rules import STEPS, call, every_rule, make_param, values
 
 import symupdates as su
-from symupdates.modes import JAX_DONATED
+from symupdates.modes import JAX_DONATED, NUMBA_PER_PARAMETER, PerParameterNumbaLinker
 
-pytestmark = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
+needs_jax = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 
 
+@needs_jax
 @every_rule
 def test_numbers_are_those_without_donation(row):
     g = pt.tensor("g", shape=(16,), dtype="float64")
@@ -29,6 +31,7 @@ def test_numbers_are_those_without_donation(row):
         assert one.tobytes() == other.tobytes(), v.name
 
 
+@needs_jax
 def test_old_values_are_gone_and_new_ones_are_not():
     """Whatever was replaced; not what the function only reads, nor its inputs and outputs."""
     import jax.numpy as jnp
@@ -49,7 +52,8 @@ def test_old_values_are_gone_and_new_ones_are_not():
     assert all(type(v.get_value(borrow=True)) is np.ndarray for v in updates)
 
 
-def test_compositions(tmp_path):
+@needs_jax
+def test_compositions_with_donation(tmp_path):
     """Values that two keys share, values that stay, swaps and checkpoints: no array is given away twice."""
     W = pytensor.shared(np.ones((4, 2), "float32"), name="W", shape=(4, 2))
     b = pytensor.shared(np.ones(2), name="b", shape=(2,))
@@ -82,6 +86,7 @@ def test_compositions(tmp_path):
         np.testing.assert_allclose(runs[1][name], value, rtol=1e-6, err_msg=name)
 
 
+@needs_jax
 def test_two_functions_on_the_same_parameters():
     W = make_param((8,), "float64", "W")
     up = pytensor.function([], [], updates=su.sgd((W**2).sum(), [W], 0.25), mode=JAX_DONATED)
@@ -93,3 +98,106 @@ def test_two_functions_on_the_same_parameters():
         down()
         assert np.isfinite(read())
     np.testing.assert_allclose(W.get_value(), start, rtol=1e-12)
+
+
+# --- NUMBA_PER_PARAMETER ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.name in ("sgd", "adam", "adagrad_window")], ids=lambda row: row.name
+)
+def test_numbers_are_those_of_numba(row):
+    """Of parameters of several shapes, dtypes and readers; with scheduled and shared hyper-parameters."""
+    shapes = {"W": (4, 3), "V": (4, 3), "b": (3,), "c": ()}
+    x = pt.tensor("x", shape=(5, 4), dtype="float64")
+    dicts, steps = [], []
+    for mode in ("NUMBA", NUMBA_PER_PARAMETER):
+        params = [
+            pytensor.shared(make_param(shape, "float32" if name == "b" else "float64").get_value(), name, shape=shape)
+            for name, shape in shapes.items()
+        ]
+        W, V, b, c = params
+        loss = ((pt.tanh(x @ W + b) - c * (x @ V)) ** 2).mean()
+        updates = call(row, loss, params, learning_rate=su.schedules.inverse_time_decay(0.125, 0.5))
+        dicts.append(updates)
+        steps.append(pytensor.function([x], [loss, W.sum()], updates=updates, mode=mode))
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        given = rng.normal(size=(5, 4))
+        np.testing.assert_allclose(*(step(given) for step in steps), rtol=1e-12)
+    for v, one, other in zip(dicts[0], *map(values, dicts), strict=True):
+        assert one.dtype == other.dtype == v.dtype
+        rtol = 1e-12 if v.name and not v.name.startswith("b") else 1e-5
+        np.testing.assert_allclose(other, one, rtol=rtol, atol=rtol, err_msg=v.name)
+
+
+def test_parameters_of_one_type_share_a_function(monkeypatch):
+    compiled = []
+    jit_compile = PerParameterNumbaLinker.jit_compile
+    monkeypatch.setattr(
+        PerParameterNumbaLinker, "jit_compile", lambda self, fn: compiled.append(fn) or jit_compile(self, fn)
+    )
+    params = [pytensor.shared(np.full((2, 3), 1.0 + i), name=f"p{i}", shape=(2, 3)) for i in range(12)]
+    params.append(pytensor.shared(np.ones(2), name="q", shape=(2,)))
+    grads = [pt.tensor(shape=p.type.shape, dtype="float64") for p in params]
+    updates = su.adam(grads, params, learning_rate=0.1)
+    step = pytensor.function(grads, grads[0].sum(), updates=updates, mode=NUMBA_PER_PARAMETER)
+    assert len(compiled) == 1 + 2  # the rest, matrices, vectors
+    held = [v.get_value(borrow=True) for v in updates if v.name != "adam/t"]
+    step(*(p.get_value() for p in params))
+    for v, old in zip(updates, held, strict=False):
+        assert np.shares_memory(v.get_value(borrow=True), old), f"{v} is not updated in place"
+    np.testing.assert_allclose(params[0].get_value(), np.full((2, 3), 0.9), rtol=1e-7)
+
+
+def test_readers_come_before_what_they_read_is_changed():
+    """Each in the step of the other: both read the old values."""
+    p, q = (pytensor.shared(np.full(3, value), name=name, shape=(3,)) for name, value in (("p", 1.0), ("q", 2.0)))
+    step = pytensor.function([], p + q, updates={p: p + 2 * q, q: q - p}, mode=NUMBA_PER_PARAMETER)
+    np.testing.assert_array_equal(step(), np.full(3, 3.0))
+    assert p.get_value()[0] == 5 and q.get_value()[0] == 1
+
+
+def test_compositions_apart(tmp_path):
+    """Gates, averages, generators and counts; saved on one mode and loaded on the other."""
+    W = pytensor.shared(np.ones((4, 2), "float32"), name="W", shape=(4, 2))
+    g = pt.tensor("g", shape=(4, 2), dtype="float32")
+    optimizer = su.chain(
+        su.gradients.clip_by_total_norm(max_norm=1.0),
+        su.accumulate(su.adam(learning_rate=0.1), every=2),
+        su.apply_if_finite(),
+        su.apply_ema(decay=0.5),
+        su.adjustable(),
+    )
+    updates = optimizer([g], [W])
+    plain = pytensor.function([g], [], updates=updates, mode="NUMBA")
+    apart = pytensor.function([g], [], updates=updates, mode=NUMBA_PER_PARAMETER)
+    rng = np.random.default_rng(0)
+    gs = [rng.normal(size=(4, 2)).astype("float32") for _ in range(6)]
+    su.save(tmp_path / "start.ckpt", updates)
+    for given in gs:
+        plain(given)
+    expected = su.state_dict(updates)
+    su.load(tmp_path / "start.ckpt", updates)
+    for given in gs:
+        apart(given)
+    for name, value in su.state_dict(updates).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_nothing_apart():
+    """Without updates, and with none that is a loop in place, it is NUMBA."""
+    x = pt.dvector("x")
+    assert pytensor.function([x], x.sum(), mode=NUMBA_PER_PARAMETER)(np.ones(3)) == 3
+    p = pytensor.shared(np.ones((2, 2)), name="p", shape=(2, 2))
+    pytensor.function([], [], updates={p: p @ p}, mode=NUMBA_PER_PARAMETER)()
+    np.testing.assert_array_equal(p.get_value(), np.full((2, 2), 2.0))
+
+
+def test_errors_change_nothing():
+    p = pytensor.shared(np.ones(3), name="p")
+    x = pt.dvector("x")
+    step = pytensor.function([x], [], updates=su.sgd([x], [p]), mode=NUMBA_PER_PARAMETER)
+    with pytest.raises(ValueError, match="incompatible shape in axis 0"):
+        step(np.ones(4))
+    np.testing.assert_array_equal(p.get_value(), np.ones(3))
