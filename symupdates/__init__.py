@@ -2,11 +2,13 @@
 
 from symupdates import constraints as constraints
 from symupdates import gradients as gradients
+from symupdates import modes as modes
 from symupdates import random as random
 from symupdates import schedules as schedules
 from symupdates.compose import accumulate, chain, merge, partition
 from symupdates.constraints import norm_constraint, total_norm_constraint
 from symupdates.core import get_or_compute_grads
+from symupdates.loop import loop
 from symupdates.rules.adam import adam, adamax, adamw, amsgrad
 from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
 from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
@@ -75,6 +77,8 @@ __all__ = [
     "partition",
     "accumulate",
     "merge",
+    # many steps in one call
+    "loop",
     # pieces: for entries of a dict, for rules of your own
     "norm_constraint",
     "get_or_compute_grads",

@@ -45,6 +45,7 @@ SIGNATURES = {
     "averages": [("updates", Parameter.empty)],
     "swap_averages": [("updates", Parameter.empty)],
     "adjustable": [("updates", None)],
+    "loop": [("outputs", Parameter.empty), ("updates", Parameter.empty), ("sequences", None), ("n_steps", None)],
     "accumulate": [("optimizer", Parameter.empty), ("every", 4), ("mean", True)],
     "norm_constraint": [
         ("tensor_var", Parameter.empty),

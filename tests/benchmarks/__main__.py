@@ -1,0 +1,56 @@
+"""How fast symupdates is, as ratios: the loops that rules compile to, a training step, compiling, building, memory.
+
+    pip install -e ".[benchmarks]"
+    python tests/benchmarks                            everything: about forty minutes
+    python tests/benchmarks update mlp                 some sections
+    python tests/benchmarks update --quick -k adam     small sizes, some rules
+    python tests/benchmarks compile --parameters 100,300
+
+Sections come first; whatever follows them goes to pytest. ``--benchmark-json=FILE`` keeps all numbers.
+
+update      a rule alone, on 10 million float32 numbers: against a loop by hand in numba, optax and torch
+mlp         a training step of a perceptron with four hidden layers of 100, batch 128: against optax
+compile     the first compilation, against the naive form; and what another learning rate costs later
+build       importing, and the updates dict of a thousand parameters
+memory      what a step allocates beyond parameters, state and gradient
+
+All that is compared is timed in one run and in turn, B C A, C B A …, on one core, after checking that it computes the
+same. A number in a table is a ratio, the median over the rounds, or has a unit. A target stands at the head of its
+column, and ✗ at what misses it. Nothing fails for being slow: it fails where a contestant computes something else.
+
+The modes of symupdates.modes take part by themselves. Another form of the updates, or another way to compile them, is
+one line in ``FORMS`` of bench_compile.py or in ``MODES`` of contestants.py.
+"""
+
+import os
+import sys
+from itertools import takewhile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SECTIONS = ["update", "mlp", "compile", "build", "memory"]
+
+
+def main(*arguments):
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
+    sections = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
+    if unknown := [section for section in sections if section not in SECTIONS]:
+        print(f"There is no section {', '.join(unknown)}, only {', '.join(SECTIONS)}.", file=sys.stderr)
+        return 2
+
+    # One core for all, before any library counts them; and single precision for JAX as well as for PyTensor.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", JAX_PLATFORMS="cpu")
+    os.environ["PYTENSOR_FLAGS"] = ",".join(filter(None, [os.environ.get("PYTENSOR_FLAGS"), "floatX=float32"]))
+
+    import pytest
+
+    files = [str(HERE / f"bench_{section}.py") for section in sections or SECTIONS]
+    options = "-p no:xdist -p no:cacheprovider -W ignore --benchmark-quiet --benchmark-disable-gc"
+    return pytest.main([*files, *options.split(), *arguments[len(sections) :]])
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""A rule alone: one update of one parameter by a gradient that is given."""
+
+import numpy as np
+import pytest
+from contestants import CONTESTANTS, MODES, RULES
+
+TARGETS = {
+    ("NUMBA", "loop"): 1.05,
+    ("NUMBA_PER_PARAMETER", "loop"): 1.05,
+    ("CVM", "loop"): 3.0,
+    ("JAX_DONATED", "optax"): 1.1,
+}
+PAIRS = [
+    *((mode, "optax" if mode.startswith("JAX") else "loop") for mode in MODES),
+    ("NUMBA", "optax"),
+    ("NUMBA", "torch"),
+    ("optax", "loop"),
+    ("torch", "loop"),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_update(rule, in_turn, report, quick):
+    size = 10**6 if quick else 10**7
+    rng = np.random.default_rng(0)
+    p = rng.uniform(-0.1, 0.1, size).astype("float32")
+    g = (rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size)).astype("float32")
+
+    made = {name: make(rule, p, g) for name, make in CONTESTANTS.items()}
+    moved = {name: three_steps(step, value) - p for name, (step, value) in made.items()}
+    for name, change in moved.items():
+        np.testing.assert_allclose(change, moved["loop"], rtol=1e-4, err_msg=f"{rule.name} by {name}")
+
+    times = in_turn({name: step for name, (step, _) in made.items()}, rounds=5 if quick else 25)
+    table = f"update of {size:,} float32 elements"
+    for name, peer in PAIRS:
+        report(table, rule.name, f"{name} / {peer}", times.ratio(name, peer), TARGETS.get((name, peer)))
+
+
+def three_steps(step, value):
+    for _ in range(3):
+        step()
+    return value().copy()
