@@ -48,7 +48,7 @@ def main(*arguments):
     import pytest
 
     files = [str(HERE / f"bench_{section}.py") for section in sections or SECTIONS]
-    options = "-p no:xdist -p no:cacheprovider -W ignore --benchmark-quiet --benchmark-disable-gc"
+    options = "-p tables -p no:xdist -p no:cacheprovider -W ignore --benchmark-quiet --benchmark-disable-gc"
     return pytest.main([*files, *options.split(), *arguments[len(sections) :]])
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks stand on: functions timed in turn, and the tables that are printed at the end."""
+"""A pytest plugin: functions timed in turn, and the tables of ratios that are printed at the end."""
 
 import os
 import platform
