@@ -44,17 +44,25 @@ __version__ = "0.1.0"
 
 __all__ = [
     # rules: loss or gradients, parameters → updates dict
+    # gradient descent
     "sgd",
     "momentum",
     "nesterov_momentum",
+    # signs
+    # steps divided by a record of each coordinate's gradients
     "adagrad",
     "adagrad_window",
     "rmsprop",
     "adadelta",
+    # Adam and its variants
     "adam",
     "adamw",
     "adamax",
     "amsgrad",
+    # layers and matrices
+    # learning-rate-free
+    # sampling
+    # rules that take the loss
     # gradient transforms: gradients → gradients; more in symupdates.gradients
     "total_norm_constraint",
     # update transforms: updates dict → updates dict

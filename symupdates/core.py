@@ -21,7 +21,7 @@ one, and its bias correction undoes just what its weights did.
 
 import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache, partial, wraps
 from inspect import signature
 from numbers import Number
@@ -55,9 +55,10 @@ class StateTag(NamedTuple):
     parameter
         The parameter it belongs to; None for what belongs to the rule as a whole, such as the count.
     initial
-        Its initial value: a number, or an array that is broadcast to the shape.
+        Its initial value: a number; an array, which is broadcast to the shape; or a shared variable, such as the
+        parameter itself, whose value it begins with.
     shape
-        Its shape, in which an Ellipsis stands for the shape of the parameter.
+        Its shape, in which an Ellipsis stands for the shape of the parameter; or a function of that shape.
     next_value
         For state that advances by itself, such as a count or a random generator, the expression of its next value:
         every updates dict whose expressions read such state advances it. None for all other.
@@ -66,8 +67,8 @@ class StateTag(NamedTuple):
     rule: str
     slot: str
     parameter: SharedVariable | None
-    initial: float | np.ndarray
-    shape: tuple
+    initial: float | np.ndarray | SharedVariable
+    shape: tuple | Callable
     next_value: Variable | None = None
 
 
@@ -106,11 +107,14 @@ def advances(variable):
 def initial_value(tag, dtype):
     """The value that a state variable of that tag begins with, for the shape its parameter has now."""
     of_parameter = () if tag.parameter is None else tag.parameter.get_value(borrow=True).shape
-    return np.full(spelled_out(tag.shape, of_parameter), tag.initial, dtype=dtype)
+    initial = tag.initial.get_value(borrow=True) if isinstance(tag.initial, SharedVariable) else tag.initial
+    return np.full(spelled_out(tag.shape, of_parameter), initial, dtype=dtype)
 
 
 def spelled_out(shape, of_parameter):
-    """The shape with that of the parameter in the place of the Ellipsis."""
+    """The shape with that of the parameter in the place of the Ellipsis, or computed from it."""
+    if callable(shape):
+        return shape(of_parameter)
     return tuple(n for part in shape for n in (of_parameter if part is ... else (part,)))
 
 
@@ -529,11 +533,13 @@ class Step:
             The parameter it is kept for; None for what belongs to the rule as a whole.
         slot : str
             Its role; the variable is named ``<parameter>/<rule>/<slot>``, or ``<rule>/<slot>``.
-        initial : float or array
-            Its initial value; an array is broadcast to the shape.
-        shape : tuple
+        initial : float, array or shared variable
+            Its initial value; an array is broadcast to the shape. Of a shared variable, such as the parameter, it is
+            the value that one has, now and whenever state is reset.
+        shape : tuple or callable
             Its shape, in which an Ellipsis stands for that of the parameter: ``(...,)`` by default, ``()`` for a
-            scalar, ``(..., 10)`` for ten values for each element.
+            scalar, ``(..., 10)`` for ten values for each element. Or a function of the parameter's shape, of whose
+            elements some may be None.
         dtype : str, optional
             Its dtype; the parameter's by default.
         """
@@ -578,7 +584,8 @@ class Step:
     def finish(self, params_first=False):
         """The updates dict: what was set, in that order, and last the state that advances by itself.
 
-        All such state that the expressions read, and those of its own advance, is found: the dict is closed.
+        All such state that the expressions read, and those of its own advance, is found: the dict is closed. What
+        belongs to the rule as a whole comes after what belongs to the parameters.
 
         Parameters
         ----------
@@ -586,6 +593,8 @@ class Step:
             Put the entries of the parameters before those of the state.
         """
         updates = OrderedDict(sorted(self._updates.items(), key=lambda item: params_first and is_state(item[0])))
+        for variable in [v for v in updates if is_state(v) and v.tag.symupdates[:3:2] == (self.rule, None)]:
+            updates.move_to_end(variable)
         unread = updates.values()
         while found := [v for v in dict.fromkeys(graph_inputs(unread)) if advances(v) and v not in updates]:
             for variable in found:

@@ -529,7 +529,7 @@ def apply_ema(updates=None, params=None, decay=0.99, debias=True):
             weight = pt.minimum((1 - beta) / step.bias_correction(beta), 1)
             step[average] = average + weight * (p_next - average)
         else:
-            average = step.state(p, "average", initial=np.array(p.get_value()))
+            average = step.state(p, "average", initial=p)
             step[average] = average + (1 - beta) * (p_next - average)
     return step.finish()
 
@@ -586,7 +586,7 @@ def apply_polyak_average(updates=None, params=None, begin=0, every=1):
     counted = step.t - begin
     n = pt.maximum(counted // every, 1)
     for p, p_next, () in step:
-        average = step.state(p, "average", initial=np.array(p.get_value()))
+        average = step.state(p, "average", initial=p)
         next_average = average + (p_next - average) / astype(n, p.dtype)
         step[average] = pt.switch(pt.eq(counted % every, 0), next_average, average)
         step[average] = pt.switch(counted <= 0, p_next, step[average])

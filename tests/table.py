@@ -24,53 +24,62 @@ class Row:
         in every dtype, and unlike the default.
     keys
         For one parameter, the slots in the order of the keys; ``"param"`` stands for the parameter.
-    params_first
-        Whether all parameters come before all state.
+    whole
+        The slots of the rule as a whole, which come last; ``"t"`` is the count of the updates.
+    order
+        ``"by parameter"``: for each parameter its slots; or all parameters before all state, ``"params first"``, or
+        after it, ``"params last"``.
     structure
         Arguments that are not hyper-parameters, such as a length.
+    coupled
+        Whether the step of a parameter depends on the gradients of the others: on all of them, as if they were one
+        vector.
+    has_peers
+        Whether torch, optax or Keras define it: then there are golden values.
     """
 
     rule: Callable
     oracle: Callable
     hyper: dict
     keys: tuple
-    params_first: bool = False
+    whole: tuple = ()
+    order: str = "by parameter"
     structure: tuple = ()
+    coupled: bool = False
+    has_peers: bool = True
 
     @property
     def name(self):
         return self.rule.__name__
 
     @property
-    def counts(self):
-        """Whether the rule keeps a count of the updates, without any schedule."""
-        return "t" in self.keys
-
-    @property
     def slots(self):
         """The slots kept for each parameter."""
-        return [key for key in self.keys if key not in ("param", "t")]
+        return [key for key in self.keys if key != "param"]
 
 
 EPS = 2.0**-20
 MOMENTS = {"learning_rate": 2.0**-5, "beta1": 0.875, "beta2": 0.984375, "epsilon": EPS}
 
 ROWS = [
+    # Gradient descent
     Row(symupdates.sgd, oracles.sgd, {"learning_rate": 0.125}, ("param",)),
     Row(
         symupdates.momentum,
         oracles.momentum,
         {"learning_rate": 0.125, "momentum": 0.75},
         ("param", "velocity"),
-        params_first=True,
+        order="params first",
     ),
     Row(
         symupdates.nesterov_momentum,
         oracles.nesterov_momentum,
         {"learning_rate": 0.125, "momentum": 0.75},
         ("param", "velocity"),
-        params_first=True,
+        order="params first",
     ),
+    # Signs
+    # Steps divided by a record of each coordinate's gradients
     Row(symupdates.adagrad, oracles.adagrad, {"learning_rate": 0.5, "epsilon": EPS}, ("accu", "param")),
     Row(
         symupdates.adagrad_window,
@@ -88,8 +97,13 @@ ROWS = [
         {"learning_rate": 0.75, "rho": 0.9375, "epsilon": EPS},
         ("accu", "param", "delta_accu"),
     ),
-    Row(symupdates.adam, oracles.adam, MOMENTS, ("m", "v", "param", "t")),
-    Row(symupdates.adamw, oracles.adamw, {**MOMENTS, "weight_decay": 0.25}, ("m", "v", "param", "t")),
-    Row(symupdates.adamax, oracles.adamax, MOMENTS, ("m", "u", "param", "t")),
-    Row(symupdates.amsgrad, oracles.amsgrad, MOMENTS, ("m", "v", "v_hat", "param", "t")),
+    # Adam and its variants
+    Row(symupdates.adam, oracles.adam, MOMENTS, ("m", "v", "param"), whole=("t",)),
+    Row(symupdates.adamw, oracles.adamw, {**MOMENTS, "weight_decay": 0.25}, ("m", "v", "param"), whole=("t",)),
+    Row(symupdates.adamax, oracles.adamax, MOMENTS, ("m", "u", "param"), whole=("t",)),
+    Row(symupdates.amsgrad, oracles.amsgrad, MOMENTS, ("m", "v", "v_hat", "param"), whole=("t",)),
+    # Layers and matrices
+    # Learning-rate-free
+    # Sampling
+    # Rules that take the loss
 ]

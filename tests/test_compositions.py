@@ -205,7 +205,7 @@ def check(row, dtype, mode):
             assert all(v.get_value().dtype == v.dtype for v in variables.values()), name
     for name, (_, by_hand) in COMPOSITIONS.items():
         bare.begin()
-        slots = set(row.keys)
+        slots = {*row.keys, *row.whole}
         assert slots <= set(keys[name])
         expected = {slot: [] for slot in slots}
         for t, _ in enumerate(by_hand(bare)):

@@ -87,7 +87,7 @@ def test_recipe(tmp_path):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         copy(ROOT / part, tmp_path / part)
     rule, *appended = blocks("python", "Add a rule")
-    targets = ["symupdates/__init__.py", "tests/oracles.py", "tests/table.py"]
+    targets = ["symupdates/__init__.py", "tests/oracles/sgd.py", "tests/table.py"]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (new_file,) = re.findall(r"in a new file `(.*?)`", text)
     (tmp_path / new_file).write_text(rule, encoding="utf-8")

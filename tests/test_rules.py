@@ -59,9 +59,11 @@ class Case:
         self.keys = {"param": p} | {
             v.tag.symupdates.slot: v
             for v in updates
-            if (is_state(v) and v.tag.symupdates.parameter is p) or (row.counts and v.name == f"{row.name}/t")
+            if is_state(v) and v.tag.symupdates.rule == row.name and v.tag.symupdates.parameter in (p, None)
         }
-        assert set(self.keys) == set(row.keys)
+        if "t" not in row.whole:  # that of a schedule
+            self.keys.pop("t", None)
+        assert set(self.keys) == {*row.keys, *row.whole}
         steps = row.oracle(p.get_value().astype("float64"), gradients, **dict(row.structure), **(row.hyper | hyper))
         self.expected = list(steps)
         assert len(self.expected) == STEPS
@@ -90,8 +92,12 @@ def test_numbers(row, backend, floatx):
         # Fixed hyper-parameters: all shapes and dtypes in one call.
         dtypes = {"vector": "float64", "matrix": "float32", "row": "float32", "scalar": "float64"}
         params = {name: make_param(shapes[name], dtype, name) for name, dtype in dtypes.items()}
-        updates = call(row, list(grads.values()), params.values())
-        cases = [Case(row, updates, p, given[name]) for name, p in params.items()]
+        if row.coupled:
+            dicts = [call(row, [grads[name]], [p]) for name, p in params.items()]
+        else:
+            dicts = [call(row, list(grads.values()), params.values())] * len(params)
+        cases = [Case(row, one, p, given[name]) for one, (name, p) in zip(dicts, params.items(), strict=True)]
+        updates = OrderedDict(entry for one in dicts for entry in one.items())
         # Each hyper-parameter a schedule.
         p = make_param(shapes["vector"], "float64", "scheduled")
         schedules = {name: scheduled(value) for name, value in row.hyper.items()}
@@ -143,6 +149,24 @@ def test_loss_list_and_tuple_agree(row):
     for other in others:
         np.testing.assert_array_equal(W, other[0])
         np.testing.assert_array_equal(b, other[1])
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.coupled], ids=lambda row: row.name)
+def test_coupled_rules_see_one_vector(row):
+    """Several parameters train as the one vector of all their elements."""
+    given = oracles.gradients(STEPS, (18,))
+    start = make_param((18,), "float64").get_value()
+    parts = {"a": ((16,), slice(0, 16)), "b": ((2, 1), slice(16, 18))}
+    params = [pytensor.shared(start[part].reshape(shape), name=name) for name, (shape, part) in parts.items()]
+    grads = [pt.tensor(shape=shape, dtype="float64") for shape, _ in parts.values()]
+    updates = call(row, grads, params)
+    step = pytensor.function(grads, [], updates=updates, mode=PYTHON)
+    path = []
+    for t, after in enumerate(row.oracle(start, given, **dict(row.structure), **row.hyper)):
+        step(*(given[t][part].reshape(shape) for shape, part in parts.values()))
+        path.append(after["param"])
+        got = np.concatenate([p.get_value().ravel() for p in params])
+        assert_close(got, np.array(path), TOLERANCE["float64"], f"step {t}")
 
 
 @every_rule
@@ -227,12 +251,10 @@ def test_keys(row):
     assert (params, grads) == given
 
     names = ["W[0]", "param[1]", "W[2]"]
-    slots = [slot for slot in row.keys if slot != "t"]
-    expected = [(p, n, slot) for p, n in zip(params, names, strict=True) for slot in slots]
-    if row.params_first:
-        expected.sort(key=lambda entry: entry[2] != "param")
-    if row.counts:
-        expected.append((None, "", "t"))
+    expected = [(p, n, slot) for p, n in zip(params, names, strict=True) for slot in row.keys]
+    if row.order != "by parameter":
+        expected.sort(key=lambda entry: (entry[2] == "param") == (row.order == "params last"))
+    expected += [(None, "", slot) for slot in row.whole]
     assert len(updates) == len(expected)
     for (key, value), (p, name, slot) in zip(updates.items(), expected, strict=True):
         assert isinstance(key, SharedVariable)
