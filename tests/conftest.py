@@ -24,9 +24,24 @@ def pytest_sessionstart(session):
         raise pytest.UsageError("JAX is not installed, and CI requires its tests: install the extra symupdates[jax].")
 
 
+# Where each dtype would be compiled for by itself, the backends that are slow at it take turns.
+BACKENDS_AND_DTYPES = [("CVM", "float64"), ("NUMBA", "float32"), ("JAX", "float32"), ("JAX", "float64")]
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request):
     """The name of a compilation mode: one of the three backends."""
-    if request.param == "JAX" and not HAVE_JAX:
+    return if_installed(request.param)
+
+
+@pytest.fixture(params=BACKENDS_AND_DTYPES, ids="-".join)
+def backend_and_dtype(request):
+    """A backend, and the dtype that is to be compiled for."""
+    backend, dtype = request.param
+    return if_installed(backend), dtype
+
+
+def if_installed(backend):
+    if backend == "JAX" and not HAVE_JAX:
         pytest.skip("JAX is not installed")
-    return request.param
+    return backend

@@ -223,8 +223,8 @@ def test_on_every_rule(row):
     check(row, "float64", PYTHON)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_on_every_backend(backend, dtype):
+def test_on_every_backend(backend_and_dtype):
+    backend, dtype = backend_and_dtype
     check(next(row for row in ROWS if row.name == "adam"), dtype, backend)
 
 

@@ -42,9 +42,9 @@ def test_norm_constraint_of_zero_columns():
 
 
 @pytest.mark.parametrize("floatx", ["float32", "float64"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_norm_constraint_keeps_the_dtype(backend, dtype, floatx):
+def test_norm_constraint_keeps_the_dtype(backend_and_dtype, floatx):
     """Of the tensor, at run time too; symbolic bounds of any dtype do."""
+    backend, dtype = backend_and_dtype
     value = RNG.normal(size=(4, 3)).astype(dtype)
     with pytensor.config.change_flags(floatX=floatx):
         x, bound = pt.tensor("x", shape=(4, 3), dtype=dtype), pt.scalar("bound", dtype="float64")
@@ -188,9 +188,9 @@ def test_every_projection_is_here():
     )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_projections(backend, dtype):
+def test_projections(backend_and_dtype):
     """Against their definitions, in the dtype of the tensor; projecting twice is projecting once."""
+    backend, dtype = backend_and_dtype
     x = pt.matrix("x", dtype=dtype)
     value = np.random.default_rng(0).normal(size=(5, 3)).astype(dtype)
     value[:, 2] /= 4  # within the bounds

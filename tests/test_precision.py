@@ -22,7 +22,8 @@ from symupdates.core import prepare
 def test_bias_correction_is_exact_to_the_dtype(backend, dtype, beta):
     """Against fifty decimal digits, for the beta that the dtype can hold, from the first step to 10⁹."""
     p = pytensor.shared(np.asarray(0, dtype), name="p")
-    step = prepare("test", [pt.scalar(dtype=dtype)], [p], beta=beta)
+    # A shared variable, so that all have the same code to compile.
+    step = prepare("test", [pt.scalar(dtype=dtype)], [p], beta=pytensor.shared(beta))
     ((_, _, (beta_p,)),) = step
     correction = step[p] = step.bias_correction(beta_p)
     _, count = step.finish()

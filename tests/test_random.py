@@ -45,9 +45,9 @@ def test_independence():
         assert abs(((x[0] ** 2 - 1) * (other**2 - 1)).mean()) < 5 * 2 / np.sqrt(n), name
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("floatx", ["float32", "float64"])
-def test_the_same_on_every_backend(backend, dtype, floatx):
+def test_the_same_on_every_backend(backend_and_dtype, floatx):
+    backend, dtype = backend_and_dtype
     with pytensor.config.change_flags(floatX=floatx):
         got = draws((3, 5), updates=3, dtype=dtype, mode=backend)
     assert got.dtype == dtype

@@ -365,12 +365,12 @@ def test_nothing_to_train(row):
 
 def test_empty_and_length_one(backend):
     """Arrays without elements are left in peace; axes of length one that the types do not know of train."""
-    params = [make_param(shape, "float32", str(shape)) for shape in [(0,), (3, 0), (1,), (3, 1)]]
+    params = [make_param(shape, "float32", str(shape)) for shape in [(3, 0), (3, 1)]]
     grads = [pt.tensor(shape=(None,) * p.ndim, dtype="float32") for p in params]
     known = pytensor.shared(np.ones((3, 1), "float32"), shape=(3, 1), name="known")
     params.append(known)
     grads.append(grads[-1])
-    updates = symupdates.adam(grads, params, learning_rate=0.5)
+    updates = symupdates.rmsprop(grads, params, learning_rate=0.5, rho=0.0)
     step = pytensor.function(grads[:-1], [], updates=updates, mode=backend)
     before = values(params)
     step(*(np.full(p.get_value().shape, -2, "float32") for p in params[:-1]))
