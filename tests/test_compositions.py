@@ -7,7 +7,6 @@ import numpy as np
 import oracles
 import pytensor
 import pytensor.tensor as pt
-import pytest
 from table import ROWS
 from test_rules import PYTHON, STEPS, TOLERANCE, assert_close, call, every_rule, make_param
 

@@ -1,7 +1,7 @@
-"""How fast symupdates is, as ratios: the loops that rules compile to, a training step, compiling, building, memory.
+"""How fast symupdates is, as ratios: the loops that rules compile to, a training step, many in one call, compiling, building, memory.
 
     pip install -e ".[benchmarks]"
-    python tests/benchmarks                            everything: about forty minutes
+    python tests/benchmarks                            everything: about fifty minutes
     python tests/benchmarks update mlp                 some sections
     python tests/benchmarks update --quick -k adam     small sizes, some rules
     python tests/benchmarks compile --parameters 100,300
@@ -10,6 +10,7 @@ Sections come first; whatever follows them goes to pytest. ``--benchmark-json=FI
 
 update      a rule alone, on 10 million float32 numbers: against a loop by hand in numba, optax and torch
 mlp         a training step of a perceptron with four hidden layers of 100, batch 128: against optax
+loop        many steps in one call: against a call a step, and jax.lax.scan with optax
 compile     the first compilation, against the naive form; and what another learning rate costs later
 build       importing, and the updates dict of a thousand parameters
 memory      what a step allocates beyond parameters, state and gradient
@@ -28,7 +29,7 @@ from itertools import takewhile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SECTIONS = ["update", "mlp", "compile", "build", "memory"]
+SECTIONS = ["update", "mlp", "loop", "compile", "build", "memory"]
 
 
 def main(*arguments):
