@@ -1,4 +1,4 @@
-"""The examples that draw: trajectories.py, decay.py and sparse_features.py."""
+"""The examples that draw: trajectories.py, decay.py, sparse_features.py and convergence.py."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HAVE_JAX
 
 ROOT = Path(__file__).parents[1]
 BACKENDS = {"CVM": "c", "NUMBA": "numba", "JAX": "jax"}
@@ -47,7 +48,7 @@ def check_png(path):
     assert 20_000 < len(content) < 2_000_000
 
 
-@pytest.mark.parametrize("script", ["trajectories.py", "decay.py", "sparse_features.py"])
+@pytest.mark.parametrize("script", ["trajectories.py", "decay.py", "sparse_features.py", "convergence.py"])
 def test_help(script, tmp_path):
     output = run(script, "--help", folder=tmp_path)
     assert "--backend" in output and "--plot" in output
@@ -127,3 +128,20 @@ def test_adagrad_beats_tuned_sgd_on_rare_features(tmp_path):
     assert on_rare_words["AdaGrad"] > max(on_rare_words["SGD"], on_rare_words["SGD, 1/√t"]) + 0.02
     assert int(table["AdaGrad"][-1]) < int(table["SGD"][-1])
     check_png(tmp_path / "rare.png")
+
+
+def test_convergence(tmp_path):
+    """On the quadratic, gradient descent by hand; the logistic minimum is one; the state is as large as it is."""
+    fast = "jax" if HAVE_JAX else "c"
+    options = ["--optimizers", "sgd", "adam", "--problems", "quadratic", "logistic", "--steps", "200"]
+    output = run("convergence.py", "--backend", fast, *options, folder=tmp_path)
+    (name, quadratic, logistic, state), (other, _, adams, moments) = rows(output)
+    assert (name, other, state, moments) == ("sgd", "adam", "0.00", f"{(2 * 31 + 1) / 31:.2f}")
+    spectrum, best = np.logspace(0, -4, 20), np.inf
+    axes, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(20, 20)))
+    for rate in (0.32, 1.0):
+        x = (1 - rate * spectrum) ** 200 * (axes.T @ np.ones(20))
+        best = min(best, 0.5 * (spectrum * x**2).sum())
+    assert quadratic == f"{best:.1e} at 1"
+    assert all(0 <= float(cell.split()[0]) < 1e-3 for cell in (logistic, adams))  # of ln 2 at the start
+    check_png(tmp_path / "convergence.png")
