@@ -113,7 +113,7 @@ def evaluation_point(updates):
 
 
 def final_losses(rule, problem, steps, mode):
-    """The loss above the minimum after training at each learning rate, infinite where it diverged; and the state's size.
+    """The loss above the minimum after training at each learning rate, infinite if it diverged; and the state's size.
 
     For a problem with data, it is the mean of the last 14 minibatches.
     """

@@ -182,8 +182,8 @@ def reset(updates):
     """Put optimizer state back to what it is before the first update: parameters, and variables of your own, stay.
 
     State is made for the shape and, where it begins at the parameter, for the value that its parameter has now, so this
-    is also what to do after a parameter whose static shape allows it was resized. Counts, the generators of rules, and hyper-parameters that
-    :func:`symupdates.adjustable` made begin anew as well; PyTensor's random generators do not.
+    is also what to do after a parameter whose static shape allows it was resized. Counts, the generators of rules, and
+    hyper-parameters that :func:`symupdates.adjustable` made begin anew as well; PyTensor's random generators do not.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How fast symupdates is, as ratios: the loops that rules compile to, a training step, many in one call, compiling, building, memory.
+"""How fast symupdates is, as ratios: updates, a training step, many steps in one call, compiling, building, memory.
 
     pip install -e ".[benchmarks]"
     python tests/benchmarks                            everything: about fifty minutes
