@@ -148,7 +148,6 @@ ROWS = [
         {"learning_rate": 2.0**-5, "epsilon": 0.125},
         ("accu", "i", "param"),
         structure=(("n_win", 4),),
-        fused=False,
     ),
     Row(
         symupdates.rmsprop, oracles.rmsprop, {"learning_rate": 2.0**-5, "rho": 0.875, "epsilon": EPS}, ("accu", "param")
@@ -168,7 +167,7 @@ ROWS = [
     Row(
         symupdates.ftrl,
         oracles.ftrl,
-        {"learning_rate": 0.5, "beta": 0.75, "l1": 0.25, "l2": 0.125},
+        {"learning_rate": 8.0, "beta": 0.75, "l1": 0.25, "l2": 0.125},
         ("z", "n", "param"),
         structure=(("initial_accumulator", 0.0),),
     ),
@@ -182,7 +181,7 @@ ROWS = [
     Row(
         symupdates.madgrad,
         oracles.madgrad,
-        {"learning_rate": 0.125, "momentum": 0.75, "epsilon": 2.0**-10},
+        {"learning_rate": 2.0**-9, "momentum": 0.75, "epsilon": 2.0**-10},
         ("x0", "s", "nu", "param"),
         whole=("t",),
     ),

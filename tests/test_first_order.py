@@ -328,3 +328,13 @@ def test_madgrad_goes_from_where_it_began():
     assert x0.get_value().tolist() == [1.0, 2.0]
     su.reset(updates)
     assert x0.get_value().tolist() == p.get_value().tolist() != [1.0, 2.0]
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 0), (2, 0, 3)])
+def test_sm3_leaves_empty_arrays_in_peace(backend, shape):
+    p = pytensor.shared(np.zeros(shape, "float32"), name="p")
+    g = pt.tensor("g", shape=(None,) * p.ndim, dtype="float32")
+    updates = su.sm3([g], [p])
+    pytensor.function([g], [], updates=updates, mode=backend)(np.zeros(shape, "float32"))
+    assert p.get_value().shape == shape
+    assert [v.get_value().shape for v in updates][: p.ndim] == [(n,) for n in shape]

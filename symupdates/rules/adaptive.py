@@ -329,9 +329,10 @@ def ftrl(loss_or_grads=None, params=None, learning_rate=0.1, beta=1.0, l1=0.0, l
         Shortens the first steps, in units of the gradient: it stands beside the root of the sum of squares. The default
         1 is the paper's; keras has 0.
     l1 : hyper-parameter
-        The strength :math:`\lambda_1` of the penalty :math:`\lambda_1 |p|` of each gradient, in units of the gradient.
+        The strength :math:`\lambda_1` of the penalty :math:`\lambda_1 |p|`, in units of the gradient. It holds once,
+        and not once a gradient: a coordinate is zero while the gradients it has met sum to no more.
     l2 : hyper-parameter
-        The strength :math:`\lambda_2` of the penalty :math:`\lambda_2\, p^2/2`, which holds once, not once a gradient.
+        The strength :math:`\lambda_2` of the penalty :math:`\lambda_2\, p^2/2`; it too holds once.
     initial_accumulator : float
         The value that :math:`n` begins with, in units of the squared gradient; a number, for it is that of the state.
         The default 0 is the paper's; keras has 0.1.
@@ -410,9 +411,10 @@ def sm3(loss_or_grads=None, params=None, learning_rate=0.1, momentum=0.9, epsilo
 
     Notes
     -----
-    For large embeddings and other matrices: the sums take :math:`m + n` numbers in place of :math:`mn`. Each is at
-    least :func:`adagrad`'s, so that steps are shorter, but hardly where the large gradients of a row or column come
-    together. Of a vector or a scalar, they are the same.
+    For large embeddings and other matrices: of a matrix, the sums take a number for each row and each column in place
+    of one for each element. They are at least those of :func:`adagrad`, so steps are shorter, but not by much where the
+    large gradients of a row or column come together. Of a vector or a scalar, they are the same. The average of the
+    steps has a number for each element all the same.
 
     optax: ``sm3(learning_rate, momentum)``; torch and keras do not have it. It is the paper's SM3-II.
 
@@ -433,7 +435,9 @@ def sm3(loss_or_grads=None, params=None, learning_rate=0.1, momentum=0.9, epsilo
         spread = [accu.dimshuffle(*("x" if b != a else 0 for b in axes)) for a, accu in enumerate(accus)]
         nu = reduce(pt.minimum, spread) + g**2
         for a, accu in enumerate(accus):
-            step[accu] = pt.max(nu, axis=[b for b in axes if b != a])
+            # Of nothing, there is no maximum.
+            empty = p.get_value(borrow=True).size == 0
+            step[accu] = accu if empty else pt.max(nu, axis=[b for b in axes if b != a])
         step[m] = beta * m + (1 - beta) * g / sqrt(nu + eps)
         step[p] = p - eta * step[m]
     return step.finish()
@@ -457,9 +461,8 @@ def madgrad(loss_or_grads=None, params=None, learning_rate=0.01, momentum=0.9, e
     params : iterable of shared variables
         The parameters :math:`p`, float32 or float64.
     learning_rate : hyper-parameter
-        The step size :math:`\eta`. Of the cube root it has the units of
-        :math:`p^{3/2} g^{1/2}`, so good values differ from those of other rules; the default is that of its authors'
-        code. optax asks for it.
+        The step size :math:`\eta`: the first step is one of :math:`(1 - \mu)\, \eta^{2/3} |g|^{1/3}`. Good values
+        differ from those of other rules; the default is that of the authors' code, and optax asks for it.
     momentum : hyper-parameter
         The weight :math:`\mu` of the last iterate beside the new point :math:`z`. The default is that of the paper's
         experiments.
@@ -474,9 +477,9 @@ def madgrad(loss_or_grads=None, params=None, learning_rate=0.01, momentum=0.9, e
 
     Notes
     -----
-    Each iterate is computed from the start and from all gradients, weighted by :math:`\sqrt t`; the weight of the start
-    does not fall, and decay of the parameters works against the method: the paper advises less of it than elsewhere, or
-    none. The state takes three times the memory of the parameter.
+    Each point :math:`z` is computed from the start and from the sums over all gradients, in which the later ones weigh
+    more. The paper found it to need less weight decay than other rules, often none. The state takes three times the
+    memory of the parameter.
 
     optax: ``contrib.madgrad(learning_rate, momentum, eps)``, which like the authors' code adds its epsilon to the rate
     as well: to step as they do, give ``learning_rate + epsilon``. torch and keras do not have it.
