@@ -10,8 +10,18 @@ from symupdates.constraints import norm_constraint, total_norm_constraint
 from symupdates.core import get_or_compute_grads
 from symupdates.loop import loop
 from symupdates.rules.adam import adam, adamax, adamw, amsgrad
-from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
-from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
+from symupdates.rules.adaptive import (
+    adadelta,
+    adagrad,
+    adagrad_window,
+    centered_rmsprop,
+    ftrl,
+    madgrad,
+    rmsprop,
+    sm3,
+)
+from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
+from symupdates.rules.signs import lion, rprop, sign_sgd, signum
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
 from symupdates.state import hyperparameters as hyperparameters
@@ -48,12 +58,24 @@ __all__ = [
     "sgd",
     "momentum",
     "nesterov_momentum",
+    "heavy_ball",
+    "qhm",
+    "optimistic_gradient",
+    "asgd",
     # signs
+    "sign_sgd",
+    "signum",
+    "lion",
+    "rprop",
     # steps divided by a record of each coordinate's gradients
     "adagrad",
     "adagrad_window",
     "rmsprop",
+    "centered_rmsprop",
     "adadelta",
+    "ftrl",
+    "sm3",
+    "madgrad",
     # Adam and its variants
     "adam",
     "adamw",

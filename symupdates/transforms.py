@@ -599,8 +599,8 @@ def averages(updates):
     Parameters
     ----------
     updates : dict
-        An updates dict with :func:`~symupdates.apply_ema` or :func:`~symupdates.apply_polyak_average` in it; of several
-        for one parameter, the last counts.
+        An updates dict with :func:`~symupdates.apply_ema` or :func:`~symupdates.apply_polyak_average` in it, or of
+        :func:`~symupdates.asgd`; of several averages for one parameter, the last counts.
 
     Returns
     -------

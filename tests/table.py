@@ -23,7 +23,8 @@ class Row:
         Every hyper-parameter, with a value for the tests: a sum of few powers of two, so that it is the same number
         in every dtype, and unlike the default.
     keys
-        For one parameter, the slots in the order of the keys; ``"param"`` stands for the parameter.
+        For one parameter, the slots in the order of the keys; ``"param"`` stands for the parameter. Where they depend
+        on the parameter's number of dimensions, a function of that.
     whole
         The slots of the rule as a whole, which come last; ``"t"`` is the count of the updates.
     order
@@ -34,6 +35,8 @@ class Row:
     coupled
         Whether the step of a parameter depends on the gradients of the others: on all of them, as if they were one
         vector.
+    fused
+        Whether the step is one loop over the elements of each parameter, in place. Not where anything is summed before.
     has_peers
         Whether torch, optax or Keras define it: then there are golden values.
     """
@@ -41,21 +44,25 @@ class Row:
     rule: Callable
     oracle: Callable
     hyper: dict
-    keys: tuple
+    keys: tuple | Callable
     whole: tuple = ()
     order: str = "by parameter"
     structure: tuple = ()
     coupled: bool = False
+    fused: bool = True
     has_peers: bool = True
 
     @property
     def name(self):
         return self.rule.__name__
 
-    @property
-    def slots(self):
-        """The slots kept for each parameter."""
-        return [key for key in self.keys if key != "param"]
+    def keys_of(self, ndim):
+        """The slots of a parameter of so many dimensions, and the parameter itself, in the order of the keys."""
+        return self.keys(ndim) if callable(self.keys) else self.keys
+
+    def slots(self, ndim):
+        """The slots kept for each parameter of so many dimensions."""
+        return [key for key in self.keys_of(ndim) if key != "param"]
 
 
 EPS = 2.0**-20
@@ -78,9 +85,63 @@ ROWS = [
         ("param", "velocity"),
         order="params first",
     ),
+    Row(
+        symupdates.heavy_ball,
+        oracles.heavy_ball,
+        {"learning_rate": 0.125, "momentum": 0.75, "dampening": 0.5},
+        ("velocity", "param"),
+        whole=("t",),
+        structure=(("nesterov", False),),
+    ),
+    Row(
+        symupdates.qhm,
+        oracles.qhm,
+        {"learning_rate": 0.125, "momentum": 0.875, "nu": 0.75},
+        ("velocity", "param"),
+    ),
+    Row(
+        symupdates.optimistic_gradient,
+        oracles.optimistic_gradient,
+        {"learning_rate": 0.125, "alpha": 0.75, "beta": 0.5},
+        ("previous", "param"),
+        whole=("t",),
+    ),
+    Row(
+        symupdates.asgd,
+        oracles.asgd,
+        {"learning_rate": 0.125, "weight_decay": 0.25, "power": 0.625, "begin": 4.0},
+        ("param", "average"),
+        whole=("t",),
+    ),
     # Signs
+    Row(symupdates.sign_sgd, oracles.sign_sgd, {"learning_rate": 0.125}, ("param",)),
+    Row(symupdates.signum, oracles.signum, {"learning_rate": 0.125, "beta": 0.75}, ("m", "param")),
+    Row(
+        symupdates.lion,
+        oracles.lion,
+        {"learning_rate": 0.125, "beta1": 0.75, "beta2": 0.875, "weight_decay": 0.25},
+        ("param", "m"),
+    ),
+    Row(
+        symupdates.rprop,
+        oracles.rprop,
+        {
+            "learning_rate": 0.125,
+            "eta_minus": 0.625,
+            "eta_plus": 1.25,
+            "min_step_size": 2.0**-5,
+            "max_step_size": 0.5,
+        },
+        ("step_size", "sign", "param"),
+    ),
     # Steps divided by a record of each coordinate's gradients
-    Row(symupdates.adagrad, oracles.adagrad, {"learning_rate": 0.5, "epsilon": EPS}, ("accu", "param")),
+    Row(
+        symupdates.adagrad,
+        oracles.adagrad,
+        {"learning_rate": 0.5, "epsilon": EPS},
+        ("accu", "param"),
+        structure=(("initial_accumulator", 0.25),),
+    ),
     Row(
         symupdates.adagrad_window,
         oracles.adagrad_window,
@@ -96,6 +157,33 @@ ROWS = [
         oracles.adadelta,
         {"learning_rate": 0.75, "rho": 0.9375, "epsilon": EPS},
         ("accu", "param", "delta_accu"),
+    ),
+    Row(
+        symupdates.centered_rmsprop,
+        oracles.centered_rmsprop,
+        {"learning_rate": 2.0**-5, "rho": 0.875, "epsilon": 0.125},
+        ("variance", "mean", "param"),
+    ),
+    Row(
+        symupdates.ftrl,
+        oracles.ftrl,
+        {"learning_rate": 8.0, "beta": 0.75, "l1": 0.25, "l2": 0.125},
+        ("z", "n", "param"),
+        structure=(("initial_accumulator", 0.0),),
+    ),
+    Row(
+        symupdates.sm3,
+        oracles.sm3,
+        {"learning_rate": 0.5, "momentum": 0.75, "epsilon": EPS},
+        lambda ndim: (*(f"accu_{axis}" for axis in range(max(ndim, 1))), "m", "param"),
+        fused=False,
+    ),
+    Row(
+        symupdates.madgrad,
+        oracles.madgrad,
+        {"learning_rate": 2.0**-9, "momentum": 0.75, "epsilon": 2.0**-10},
+        ("x0", "s", "nu", "param"),
+        whole=("t",),
     ),
     # Adam and its variants
     Row(symupdates.adam, oracles.adam, MOMENTS, ("m", "v", "param"), whole=("t",)),

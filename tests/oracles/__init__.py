@@ -12,4 +12,5 @@ from oracles.adam import *  # noqa: F403
 from oracles.adaptive import *  # noqa: F403
 from oracles.common import *  # noqa: F403
 from oracles.sgd import *  # noqa: F403
+from oracles.signs import *  # noqa: F403
 from oracles.transforms import *  # noqa: F403
