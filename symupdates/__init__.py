@@ -9,8 +9,19 @@ from symupdates.compose import accumulate, chain, merge, partition
 from symupdates.constraints import norm_constraint, total_norm_constraint
 from symupdates.core import get_or_compute_grads
 from symupdates.loop import loop
-from symupdates.rules.adam import adam, adamax, adamw, amsgrad
+from symupdates.rules.adam import adam, adamax, adamaxw, adamw, amsgrad, nadam, nadamw, radam
 from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
+from symupdates.rules.moments import (
+    adabelief,
+    adan,
+    ademamix,
+    adopt,
+    novograd,
+    optimistic_adam,
+    qhadam,
+    simplified_ademamix,
+    yogi,
+)
 from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
@@ -58,7 +69,20 @@ __all__ = [
     "adam",
     "adamw",
     "adamax",
+    "adamaxw",
     "amsgrad",
+    "nadam",
+    "nadamw",
+    "radam",
+    "adabelief",
+    "yogi",
+    "novograd",
+    "adan",
+    "ademamix",
+    "simplified_ademamix",
+    "adopt",
+    "qhadam",
+    "optimistic_adam",
     # layers and matrices
     # learning-rate-free
     # sampling
