@@ -355,7 +355,10 @@ def like(key, value):
         )
     if value.dtype != key.dtype:
         value = astype(value, key.dtype)
-    return value if key.type.is_super(value.type) else pt.specify_shape(value, key.type.shape)
+    if not key.type.is_super(value.type):
+        value = pt.specify_shape(value, key.type.shape)
+    # PyTensor refuses an update that is known to have length one where the variable is not.
+    return value if key.type.in_same_class(value.type) else pt.second(key, value)
 
 
 def gradient_of(p, g):

@@ -305,9 +305,10 @@ def adan(
         step[m] = beta1 * m + (1 - beta1) * g
         step[v] = beta2 * v + (1 - beta2) * d
         step[n] = beta3 * n + (1 - beta3) * (g + beta2 * d) ** 2
-        ahead = step[m] / step.bias_correction(beta1) + beta2 * step[v] / step.bias_correction(beta2)
-        ratio = ahead / (sqrt(step[n] / step.bias_correction(beta3)) + eps)
-        step[p] = (p - eta * ratio) / (1 + eta * decay)
+        size = sqrt(step[n] / step.bias_correction(beta3)) + eps
+        ratio = step[m] / step.bias_correction(beta1) / size + beta2 * step[v] / step.bias_correction(beta2) / size
+        shrinking = astype(1 / (1 + eta * decay), p.dtype)  # a factor, lest only constants be turned into one
+        step[p] = shrinking * (p - eta * ratio)
         step[last] = g
     return step.finish()
 
