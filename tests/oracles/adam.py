@@ -112,8 +112,8 @@ def nadamw(
 def radam(p, grads, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8, threshold=5.0):
     """Liu et al. (2020), On the variance of the adaptive learning rate and beyond, algorithm 2.
 
-    The ρ of step t is computed from what it stands for: the length of the simple moving average whose squares are as old in the
-    mean as those of the exponential one. ε is added to √v, as in the authors' code.
+    Their rho of step t is computed from what it stands for: the length of the simple moving average whose squares are
+    as old in the mean as those of the exponential one. ε is added to √v, as in the authors' code.
     """
     m = np.zeros_like(p)
     v = np.zeros_like(p)
