@@ -157,3 +157,14 @@ def keras_cases():
             hyper = {"learning_rate": eta, "beta1": b1, "beta2": b2, "epsilon": eps, "momentum_decay": 1.0}
             arguments = {"learning_rate": eta, "beta_1": b1, "beta_2": b2, "epsilon": eps}
             yield case(rule, hyper | decay, "Nadam", arguments | decay)
+
+
+def more():
+    """What optax has otherwise, with its defaults."""
+    arguments = {"adan": {"learning_rate": 0.1}, "amsgrad": {"learning_rate": 0.1}, "yogi": {"learning_rate": 0.1}}
+    return {
+        "otherwise": {
+            peer: generate.with_values(case(peer, {}, peer, chosen), generate.run_optax)["params"]
+            for peer, chosen in arguments.items()
+        }
+    }
