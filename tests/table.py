@@ -121,7 +121,7 @@ ROWS = [
         ("m", "v", "mu_product", "param"),
         whole=("t",),
     ),
-    Row(symupdates.radam, oracles.radam, {**MOMENTS, "threshold": 8.5}, ("m", "v", "param"), whole=("t",)),
+    Row(symupdates.radam, oracles.radam, {**MOMENTS, "threshold": 13.0}, ("m", "v", "param"), whole=("t",)),
     Row(symupdates.adabelief, oracles.adabelief, MOMENTS, ("m", "s", "param"), whole=("t",)),
     Row(
         symupdates.yogi,

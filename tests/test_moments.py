@@ -219,11 +219,10 @@ def test_adan_decay_is_proximal():
 
 
 def test_adan_is_ahead_by_the_change_of_the_gradient():
-    """Without memory, the step is that of the gradient, and of its change."""
+    """Without memory, nothing is left but the sign of the gradient; with half of it, the gradients 1 and 3 make this."""
     grads = np.array([[1.0], [3.0], [2.0]])
     path = trajectory(su.adan(learning_rate=ETA, beta1=0.0, beta2=0.0, beta3=0.0), grads)
     np.testing.assert_allclose(np.diff(path[:, 0]), -ETA, rtol=1e-6)
-    # A β₂ of nearly 1 would remember all differences; one of ½ weighs the last one by ½·½.
     path = trajectory(su.adan(learning_rate=ETA, beta1=0.0, beta2=0.5, beta3=0.0), grads)
     v = 0.5 * 2 / 0.75
     np.testing.assert_allclose(path[2] - path[1], -ETA * (3 + 0.5 * v) / (3 + 0.5 * 2), rtol=1e-6)
