@@ -9,7 +9,7 @@ from symupdates.compose import accumulate, chain, merge, partition
 from symupdates.constraints import norm_constraint, total_norm_constraint
 from symupdates.core import get_or_compute_grads
 from symupdates.loop import loop
-from symupdates.rules.adam import adam, adamax, adamw, amsgrad
+from symupdates.rules.adam import adam, adamax, adamaxw, adamw, amsgrad, nadam, nadamw, radam
 from symupdates.rules.adaptive import (
     adadelta,
     adagrad,
@@ -19,6 +19,17 @@ from symupdates.rules.adaptive import (
     madgrad,
     rmsprop,
     sm3,
+)
+from symupdates.rules.moments import (
+    adabelief,
+    adan,
+    ademamix,
+    adopt,
+    novograd,
+    optimistic_adam,
+    qhadam,
+    simplified_ademamix,
+    yogi,
 )
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
 from symupdates.rules.signs import lion, rprop, sign_sgd, signum
@@ -80,7 +91,20 @@ __all__ = [
     "adam",
     "adamw",
     "adamax",
+    "adamaxw",
     "amsgrad",
+    "nadam",
+    "nadamw",
+    "radam",
+    "adabelief",
+    "yogi",
+    "novograd",
+    "adan",
+    "ademamix",
+    "simplified_ademamix",
+    "adopt",
+    "qhadam",
+    "optimistic_adam",
     # layers and matrices
     # learning-rate-free
     # sampling

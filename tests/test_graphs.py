@@ -55,13 +55,14 @@ def test_one_loop_in_place(row, mode):
         place = node.outputs.index(output)
         # A rule that sets a part of its state does that in place as well, in a node of its own.
         destroyed = [node.inputs[i] for i in node.op.destroy_map.get(place, [])]
-        assert destroyed == [variable], f"{variable} is not updated in place by {node}"
+        # Scalars of several parameters may be computed by one node, which overwrites one of them.
+        assert destroyed == [variable] or variable.ndim == 0, f"{variable} is not updated in place by {node}"
         if variable.ndim == 2:
             assert is_loop(node)
             loops.add(node)
     assert len(loops) == 2, "one loop for each parameter and all that is kept for it"
-    if row.name == "adagrad_window":
-        return  # its squares are summed between two loops
+    if not row.fused:
+        return
     for node in loops:
         # What is of one element, such as a bias correction, is computed before; anything larger would be read twice.
         large = [v for v in node.inputs if v.owner and not all(getattr(v.type, "broadcastable", ()))]

@@ -55,6 +55,7 @@ def at(argument, t):
 def run_torch(peer, arguments, p, grads):
     import torch
 
+    torch.set_default_dtype(torch.float64)  # of the products that NAdam keeps
     x = torch.nn.Parameter(torch.tensor(p, dtype=torch.float64))
     optimizer = attrgetter(peer)(torch.optim)([x], **{name: at(arguments[name], 0) for name in arguments})
     for t, g in enumerate(grads):
