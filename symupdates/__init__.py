@@ -11,6 +11,18 @@ from symupdates.core import get_or_compute_grads
 from symupdates.loop import loop
 from symupdates.rules.adam import adam, adamax, adamw, amsgrad
 from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
+from symupdates.rules.rate_free import (
+    cocob,
+    dadapt_adam,
+    dog,
+    dowg,
+    hypergradient_adam,
+    hypergradient_sgd,
+    l_dog,
+    polyak_step,
+    prodigy,
+)
+from symupdates.rules.schedule_free import schedule_free_adamw, schedule_free_sgd
 from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
@@ -61,6 +73,17 @@ __all__ = [
     "amsgrad",
     # layers and matrices
     # learning-rate-free
+    "dadapt_adam",
+    "prodigy",
+    "dog",
+    "l_dog",
+    "dowg",
+    "cocob",
+    "polyak_step",
+    "hypergradient_sgd",
+    "hypergradient_adam",
+    "schedule_free_sgd",
+    "schedule_free_adamw",
     # sampling
     # rules that take the loss
     # gradient transforms: gradients → gradients; more in symupdates.gradients

@@ -33,8 +33,8 @@ class Bare:
         self.usual_step = np.float32(np.median(np.linalg.norm(np.diff(path, axis=0), axis=1))).item()
 
     def begin(self):
-        su.reset(self.updates)
         self.p.set_value(START.astype(self.p.dtype))
+        su.reset(self.updates)
 
     def values(self):
         return {slot_of(v): np.array(v.get_value()) for v in self.updates}
