@@ -600,8 +600,9 @@ def averages(updates):
     Parameters
     ----------
     updates : dict
-        An updates dict with :func:`~symupdates.apply_ema` or :func:`~symupdates.apply_polyak_average` in it; of several
-        for one parameter, the last counts.
+        An updates dict with :func:`~symupdates.apply_ema` or :func:`~symupdates.apply_polyak_average` in it, or of a
+        schedule-free rule, such as :func:`~symupdates.schedule_free_adamw`; of several averages of one parameter, the
+        last counts.
 
     Returns
     -------

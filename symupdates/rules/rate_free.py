@@ -37,7 +37,7 @@ def dadapt_adam(
     weight_decay=0.0,
     initial_distance=1e-6,
 ):
-    r"""D-Adaptation of Adam: its rate is a lower bound of the distance to the solution, which grows with what is known.
+    r"""D-Adaptation of Adam: its rate is an estimate of the distance to the solution, which grows with what is seen.
 
     With :math:`\lambda = d\,\eta`, :math:`\beta_3 = \sqrt{\beta_2}`, and sums over all elements of all parameters:
 
@@ -75,7 +75,8 @@ def dadapt_adam(
 
     Notes
     -----
-    The estimate never falls. :func:`prodigy` finds its rate in fewer steps.
+    The estimate never falls. In the paper, for descent without moving averages, it is a bound from below; here it may
+    come out somewhat above the distance. :func:`prodigy` finds its rate in fewer steps.
 
     optax's ``contrib.dadapt_adamw`` multiplies the rate by the bias corrections of Adam, which the paper leaves out:
     give it ``learning_rate=lambda t: (1 - 0.999 ** (t + 1)) ** 0.5 / (1 - 0.9 ** (t + 1))``. Its estimate is not a
@@ -531,8 +532,9 @@ def polyak_step(loss_or_grads=None, params=None, max_learning_rate=1.0, minimum=
     -----
     On :math:`\frac{a}{2} \lVert p - p^* \rVert^2`, each step goes half of the way to the solution, and with `c` 1/2 all
     of it, whatever :math:`a`. Where the loss is below `minimum`, parameters stay, as in optax's
-    ``polyak_sgd(variant="sps+")``; its default variant then climbs. optax's ``scaling``, :math:`s`, is
-    :math:`c = 1/s` and :math:`s\,\eta_{\max}` here.
+    ``polyak_sgd(variant="sps+")``; its default variant then climbs. optax's ``scaling``, :math:`s`, multiplies the
+    gradient before the step is computed, not the step, as its documentation has it: it is :math:`c = s` here, with the
+    bound :math:`s\,\eta_{\max}`.
 
     No state. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
 

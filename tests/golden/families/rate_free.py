@@ -84,13 +84,14 @@ def polyak_steps():
     import jax.numpy as jnp
     import optax
 
+    # Its scaling multiplies the gradient before the step is computed, and so divides the step.
     for loss, hyper, arguments in [
         ("squares", {}, {}),
         ("squares", {"max_learning_rate": 0.01}, {"max_learning_rate": 0.01}),
         ("squares", {"minimum": 1.0}, {"f_min": 1.0, "variant": "sps+"}),
-        ("squares", {"max_learning_rate": 0.0375, "c": 0.5}, {"max_learning_rate": 0.01875, "scaling": 2.0}),
+        ("squares", {"max_learning_rate": 0.0375, "c": 0.5}, {"max_learning_rate": 0.075, "scaling": 0.5}),
         ("absolute", {}, {}),
-        ("absolute", {"max_learning_rate": 0.125, "c": 2.0}, {"max_learning_rate": 0.25, "scaling": 0.5}),
+        ("absolute", {"max_learning_rate": 0.125, "c": 2.0}, {"max_learning_rate": 0.0625, "scaling": 2.0}),
     ]:
         optimizer = optax.polyak_sgd(**arguments)
         x = jnp.asarray(P)
