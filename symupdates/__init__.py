@@ -19,6 +19,7 @@ from symupdates.rules.rate_free import (
     hypergradient_adam,
     hypergradient_sgd,
     l_dog,
+    mechanic,
     polyak_step,
     prodigy,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "chain",
     "partition",
     "accumulate",
+    "mechanic",
     "merge",
     # many steps in one call
     "loop",

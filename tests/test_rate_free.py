@@ -322,7 +322,7 @@ def test_polyak_step_takes_the_loss():
     assert su.polyak_step(pt.scalar(), []) == {}
     waiting = su.polyak_step(c=0.5)
     assert waiting.keywords == {"max_learning_rate": 1.0, "minimum": 0.0, "c": 0.5}
-    assert list(su.chain(waiting, su.apply_momentum())((p**2).sum(), [p]))[0] is p
+    assert p in su.chain(waiting, su.apply_momentum())((p**2).sum(), [p])
 
 
 @pytest.mark.parametrize("case", GOLDEN["polyak"], ids=lambda case: case["loss"])

@@ -1,9 +1,20 @@
 """Rules that find the learning rate while they train."""
 
 import numpy as np
-from pytensor.tensor import abs, maximum, sqrt
+from pytensor.tensor import abs, clip, maximum, sqrt
 
-from symupdates.core import astype, awaits, prepare, require_loss, total
+from symupdates.core import (
+    astype,
+    awaits,
+    check_params,
+    extend,
+    get_or_compute_grads,
+    gradient_of,
+    prepare,
+    require_loss,
+    total,
+    whole_number,
+)
 
 __all__ = [
     "cocob",
@@ -13,6 +24,7 @@ __all__ = [
     "hypergradient_adam",
     "hypergradient_sgd",
     "l_dog",
+    "mechanic",
     "polyak_step",
     "prodigy",
 ]
@@ -71,7 +83,7 @@ def dadapt_adam(
     -------
     OrderedDict
         For each parameter in order: the next value of its ``m``, of its ``v``, of its ``s``, then its own; last, those
-        of ``distance`` and ``r``.
+        of ``r`` and ``distance``.
 
     Notes
     -----
@@ -166,7 +178,7 @@ def prodigy(
     -------
     OrderedDict
         For each parameter in order: the next value of its ``m``, of its ``v``, of its ``s``, of its ``start``, then its
-        own; last, those of ``distance`` and ``r``.
+        own; last, those of ``r`` and ``distance``.
 
     Notes
     -----
@@ -439,7 +451,7 @@ def cocob(loss_or_grads=None, params=None, learning_rate=1.0, alpha=100.0, epsil
         G &\leftarrow G + |\eta g| \\
         R &\leftarrow \max(R - \eta g\, (p - p_0), 0) \\
         \theta &\leftarrow \theta - \eta g \\
-        p &\leftarrow p_0 + \frac{\theta}{L \max(G + L, \alpha L)}\, (L + R)
+        p &\leftarrow p_0 + \frac{\theta\, (L + R)}{L \max(G + L, \alpha L)}
 
     Parameters
     ----------
@@ -488,7 +500,7 @@ def cocob(loss_or_grads=None, params=None, learning_rate=1.0, alpha=100.0, epsil
         step[accu] = G = accu + abs(eta * g)
         step[reward] = R = maximum(reward - eta * g * (p - start), 0)
         step[theta] = theta - eta * g
-        step[p] = start + step[theta] / (L * maximum(G + L, alpha * L)) * (L + R)
+        step[p] = start + step[theta] * (L + R) / (L * maximum(G + L, alpha * L))
     return step.finish()
 
 
@@ -694,3 +706,109 @@ def hypergradient_adam(
         step[direction] = correction * step[m] / (sqrt(step[v]) + eps)
         step[p] = p - (eta + astype(step[learned], p.dtype)) * step[direction]
     return step.finish()
+
+
+# --- The scale of any rule's steps ------------------------------------------------------------------------------------
+
+
+def mechanic(optimizer, initial_scale=1e-6, weight_decay=0.01, epsilon=1e-8, betas=6):
+    r"""Mechanic: find the factor on the steps of any optimizer while it trains.
+
+    With :math:`u` the step that the optimizer makes from where the parameters are, :math:`p_0` where they were at the
+    start, sums and norms over all of them together, and, for each of :math:`n` decays :math:`\beta_i = 1 - 10^{-i}`, an
+    :math:`s_i` with its :math:`m_i, v_i, r_i`:
+
+    .. math::
+        h &= -\sum \Delta \left(g + \lambda\, \frac{\lVert g \rVert}{\lVert p \rVert + \epsilon}
+            \textstyle\sum_i s_i\; p\right) \\
+        r_i &\leftarrow \beta_i r_i + s_i \operatorname{clip}(h, -m_i, m_i) \\
+        m_i &\leftarrow \max(\beta_i m_i, |h| + \epsilon) \\
+        v_i &\leftarrow \beta_i^2 v_i + h^2 \\
+        s_i &\leftarrow \frac{s_0 m_i / n + \max(r_i, 0)}{\sqrt{v_i} + \epsilon} \\
+        \Delta &\leftarrow \Delta + u \\
+        p &\leftarrow p_0 + \textstyle\sum_i s_i\; \Delta
+
+    Parameters
+    ----------
+    optimizer : callable
+        A rule, a partial of one, a :func:`~symupdates.chain` or :func:`~symupdates.partition`. Its learning rate hardly
+        matters; a schedule of it is followed.
+    initial_scale : hyper-parameter
+        The factor :math:`s_0` to begin with, of which each decay has an :math:`n`-th: small enough to do no harm. The
+        default is optax's; the paper has 1e-8.
+    weight_decay : hyper-parameter
+        The strength :math:`\lambda` of what draws the factor down while the parameters are large. The default is the
+        paper's.
+    epsilon : hyper-parameter
+        Keeps the divisors from zero. In units of the loss, mostly.
+    betas : int
+        The number :math:`n` of decays: the six of the paper by default.
+
+    Returns
+    -------
+    callable
+        ``optimizer(loss_or_grads, params)``, as :func:`~symupdates.chain` returns it. Its dict has the keys of that of
+        `optimizer`, then ``start`` and ``delta`` of each parameter, and ``m``, ``v``, ``r`` and ``s``.
+
+    Raises
+    ------
+    TypeError
+        If `optimizer` is not callable.
+    ValueError
+        If `betas` is not a whole number of at least 1. When it is called: if the optimizer leaves parameters out.
+
+    Notes
+    -----
+    It is an optimizer of the factor, by bets on the gradient's agreement with what the steps have added up to. It
+    therefore needs the gradients, and stands around the optimizer, not after it; what stands after it, such as
+    :func:`~symupdates.apply_projection`, is seen by the next gradient and then lost, since the parameters are computed
+    from the state.
+
+    The clipped :math:`h` is of the authors' later program, as in optax's ``contrib.mechanize``. That one keeps no
+    :math:`\Delta`: it recovers it from the parameters, as :math:`(p - p_0)/(\sum s + \epsilon)`, of which less is left
+    in float32 than the first steps change. Where that rounding and :math:`\epsilon` are small, the two are the same.
+
+    State: ``start`` (:math:`p_0`), the parameter when this is called, and ``delta`` (:math:`\Delta`), zero at first, of
+    its shape and dtype; ``m``, ``v``, ``r`` and ``s``, vectors of length `betas`, of the widest dtype of all, zero at
+    first. If you set the parameters to other values before training, call :func:`symupdates.reset`.
+
+    References
+    ----------
+    .. [1] A. Cutkosky, A. Defazio and H. Mehta (2023). Mechanic: a learning rate tuner. NeurIPS. arXiv:2306.00144.
+    """
+    if not callable(optimizer):
+        raise TypeError(f"mechanic: optimizer must be a rule or another optimizer, not {optimizer!r}.")
+    n = whole_number("mechanic: betas", betas)
+
+    @awaits("loss_or_grads", "params")
+    def tuned(loss_or_grads=None, params=None):
+        params = check_params(params)
+        grads = get_or_compute_grads(loss_or_grads, params)
+        step = extend(
+            "mechanic",
+            optimizer(grads, params),
+            params,
+            initial_scale=initial_scale,
+            weight_decay=weight_decay,
+            epsilon=epsilon,
+        )
+        grads = [gradient_of(p, g) for p, g in zip(params, grads, strict=True)]
+        deltas = [step.state(p, "delta") for p in params]
+        m, v, r, s = (step.state(None, slot, shape=(n,)) for slot in "mvrs")
+        s0, decay, eps = step.hyper(step.dtype)
+        beta = np.asarray(1 - 0.1 ** np.arange(1, n + 1), step.dtype)
+        norm_g, norm_p = (sqrt(step.total(x**2 for x in xs)) for xs in (grads, params))
+        with_g, with_p = (step.total(d * x for d, x in zip(deltas, xs, strict=True)) for xs in (grads, params))
+        h = -(with_g + decay * norm_g / (norm_p + eps) * total(s) * with_p)
+        step[r] = beta * r + s * clip(h, -m, m)
+        step[m] = maximum(beta * m, abs(h) + eps)
+        step[v] = beta**2 * v + h**2
+        step[s] = (s0 * step[m] / n + maximum(step[r], 0)) / (sqrt(step[v]) + eps)
+        for (p, p_next, _), delta in zip(step, deltas, strict=True):
+            start = step.state(p, "start", initial=p)
+            step[start] = start
+            step[delta] = delta + (p_next - p)
+            step[p] = start + astype(total(step[s]), p.dtype) * step[delta]
+        return step.finish()
+
+    return tuned

@@ -11,8 +11,8 @@ step), the steps after which the parameter was read, and the cases of each libra
 hyper-parameters that reproduce the peer's, the peer with its arguments, and the parameter (one row for each of those
 steps). It may have a transform of ours; a shape, into which the parameter and its gradients are brought; and
 ``"nonzero": true``: then only the coordinates whose gradients are never zero took part, for a rule without an epsilon
-divides zero by zero at the others. ``"moderate": true`` leaves the coordinate of the huge gradients out, for a rule that
-divides all by their norm then moves no other.
+divides zero by zero at the others. ``"moderate": true`` leaves the coordinate of the huge gradients out, for a rule
+that divides all by their norm then moves no other.
 
 A hyper-parameter in a case is a number or a schedule:
 

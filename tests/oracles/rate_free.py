@@ -150,3 +150,28 @@ def hypergradient_adam(p, grads, learning_rate=0.001, beta1=0.9, beta2=0.999, ep
         p = p + (at(learning_rate, t - 1) + learned) * u
         state = {"param": p, "m": m, "v": v, "direction": -u, "learned": learned, "t": t}
         p = moved(p, (yield state))
+
+
+def mechanic(p, grads, rule, initial_scale=1e-6, weight_decay=0.01, epsilon=1e-8, betas=6):
+    """Cutkosky, Defazio and Mehta (2023), Mechanic, algorithm 1, with the clipping and the ε of its program.
+
+    `rule` is another rule, a partial with its hyper-parameters. Each s has a loop of its own.
+    """
+    x_ref = p
+    delta = np.zeros_like(p)
+    s, r, m, v = ([0.0] * betas for _ in range(4))
+    rule_steps = rule(p, grads)
+    for t, g in enumerate(grads):
+        after = rule_steps.send(None if t == 0 else p)
+        scale_0, lam, eps = (at(x, t) for x in (initial_scale, weight_decay, epsilon))
+        h = np.vdot(delta, g + lam * sum(s) * np.linalg.norm(g) * p / (np.linalg.norm(p) + eps))
+        for i in range(betas):
+            beta = 1 - 0.1 ** (i + 1)
+            r[i] = beta * r[i] - min(max(h, -m[i]), m[i]) * s[i]
+            m[i] = max(beta * m[i], abs(h) + eps)
+            v[i] = beta**2 * v[i] + h**2
+            s[i] = (scale_0 / betas * m[i] + max(0.0, r[i])) / (v[i] ** 0.5 + eps)
+        delta = delta + (after["param"] - p)
+        p = x_ref + sum(s) * delta
+        whole = {slot: np.array(x) for slot, x in zip("smvr", (s, m, v, r), strict=True)}
+        p = moved(p, (yield {"param": p, "delta": delta, "start": x_ref, **whole}))

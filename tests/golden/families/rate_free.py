@@ -1,7 +1,7 @@
 """Rules that find the learning rate while they train, and schedule-free ones; Polyak's step, which takes the loss."""
 
 import numpy as np
-from golden.common import RATES, STEPS, P, case
+from golden.common import GRADS, NONZERO, RATES, STEPS, P, case
 
 
 def corrected(rates, b1=0.9, b2=0.999):
@@ -106,5 +106,37 @@ def polyak_steps():
         yield {"loss": loss, "hyper": hyper, "arguments": arguments, "params": params}
 
 
+def mechanics():
+    """Rules whose scale is found, and the optimizers of optax; the coordinates that are never zero.
+
+    It divides what it recovers of the parameters by a scale plus epsilon, so that one is large and the other small.
+    """
+    import jax.numpy as jnp
+    import optax
+
+    for rule, hyper, peer, arguments, tuning, peer_tuning in [
+        ("sgd", {"learning_rate": 0.1}, "sgd", {"learning_rate": 0.1}, {"initial_scale": 0.5}, {"s_init": 0.5}),
+        (
+            "adam",
+            {"learning_rate": 0.01, "epsilon": 0.0},
+            "adam",
+            {"learning_rate": 0.01, "eps": 0.0},
+            {"initial_scale": 2.0, "weight_decay": 0.5, "betas": 3},
+            {"s_init": 2.0, "weight_decay": 0.5, "num_betas": 3},
+        ),
+    ]:
+        base = getattr(optax, peer)(**arguments)
+        optimizer = optax.contrib.mechanize(base, eps=1e-30, **peer_tuning)
+        x = jnp.asarray(P[NONZERO])
+        state = optimizer.init(x)
+        params = []
+        for t, g in enumerate(GRADS[:, NONZERO], start=1):
+            updates, state = optimizer.update(jnp.asarray(g), state, x)
+            x = optax.apply_updates(x, updates)
+            if t in STEPS:
+                params.append(x.tolist())
+        yield {"rule": rule, "hyper": hyper, "tuning": {"epsilon": 1e-30, **tuning}, "params": params}
+
+
 def more():
-    return {"polyak": [*polyak_steps()]}
+    return {"polyak": [*polyak_steps()], "mechanic": [*mechanics()]}
