@@ -339,3 +339,94 @@ def test_polyak_step_is_that_of_optax(case):
     for t, golden in zip(steps, case["params"], strict=True):
         np.testing.assert_allclose(path[t - 1], golden, rtol=1e-12, atol=0)
         np.testing.assert_allclose(expected[t - 1], golden, rtol=1e-12, atol=0)
+
+
+# --- Mechanic ---------------------------------------------------------------------------------------------------------
+
+
+TUNING = {"initial_scale": 0.5, "weight_decay": 0.125, "epsilon": 2.0**-40}
+
+
+@pytest.mark.parametrize("case", GOLDEN["mechanic"], ids=lambda case: case["rule"])
+def test_mechanic_is_that_of_optax(case):
+    start, given = np.array(GOLDEN["p"]), np.array(GOLDEN["gradients"])
+    nonzero = (given != 0).all(axis=0)
+    p, given = pytensor.shared(start[nonzero]), given[:, nonzero]
+    rule = partial(getattr(oracles, case["rule"]), **case["hyper"])
+    expected = [after["param"] for after in oracles.mechanic(p.get_value(), given, rule, **case["tuning"])]
+    g = pt.tensor("g", shape=(nonzero.sum(),), dtype="float64")
+    updates = su.mechanic(getattr(su, case["rule"])(**case["hyper"]), **case["tuning"])([g], [p])
+    step = pytensor.function([g], [], updates=updates, mode="CVM")
+    path = []
+    for x in given:
+        step(x)
+        path.append(p.get_value())
+    for t, golden in zip(GOLDEN["steps"], case["params"], strict=True):
+        np.testing.assert_allclose(path[t - 1], golden, rtol=1e-12, atol=0)
+        np.testing.assert_allclose(expected[t - 1], golden, rtol=1e-12, atol=0)
+
+
+@every_floatx
+def test_mechanic_on_every_backend(backend, floatx):
+    """All that it keeps, in both precisions, around two rules; two parameters train as one vector."""
+    given = np.random.default_rng(0).normal(0.3, 1.0, (STEPS, 16))
+    rules = {"sgd": {"learning_rate": 0.5}, "adam": {"learning_rate": 0.125}}
+    cases, updates = [], {}
+    with pytensor.config.change_flags(floatX=floatx):
+        g = pt.tensor("g", shape=(16,), dtype="float64")
+        for name, hyper in rules.items():
+            for dtype in ("float32", "float64"):
+                start = make_param((16,), dtype).get_value()
+                a, b = pytensor.shared(start[:10].reshape(5, 2), name="a"), pytensor.shared(start[10:], name="b")
+                optimizer = su.mechanic(getattr(su, name)(**hyper), **TUNING, betas=3)
+                more = optimizer([g[:10].reshape((5, 2)), g[10:]], [a, b])
+                kept = {v.tag.symupdates.slot: v for v in more if v.name.startswith("mechanic/")}
+                assert set(kept) == set("mvrs") and {v.dtype for v in kept.values()} == {dtype}
+                rule = partial(getattr(oracles, name), **hyper)
+                expected = list(oracles.mechanic(start.astype("float64"), given, rule, **TUNING, betas=3))
+                cases.append(([a, b], kept, expected, dtype))
+                updates |= more
+        step = pytensor.function([g], [], updates=updates, mode=backend)
+    for t, x in enumerate(given):
+        step(x)
+        for params, kept, expected, dtype in cases:
+            path = [after["param"] for after in expected[: t + 1]]
+            got = np.concatenate([p.get_value().ravel() for p in params])
+            assert got.dtype == dtype
+            assert_close(got, np.array(path), 10 * TOLERANCE[dtype], f"{dtype}, step {t}")
+            for slot, variable in kept.items():
+                path = [after[slot] for after in expected[: t + 1]]
+                assert_close(variable.get_value(), np.array(path), 100 * TOLERANCE[dtype], f"{slot}, {dtype}, step {t}")
+
+
+@pytest.mark.parametrize("exponent", range(-3, 4))
+def test_mechanic_corrects_any_rate(exponent):
+    p = pytensor.shared(np.zeros(4), name="p")
+    before = parabola(p).eval()
+    optimizer = su.mechanic(su.sgd(learning_rate=10.0**exponent))
+    trained(optimizer(parabola(p), [p]), 1000)
+    assert parabola(p.get_value()) < 0.01 * before
+
+
+def test_mechanic_in_compositions():
+    W, b = make_param((3, 2), "float64", "W"), make_param((2,), "float32", "b")
+    loss = (W**2).sum() + ((b - 1) ** 2).sum()
+    inner = su.partition(("W", su.adam(learning_rate=su.schedules.cosine_decay(1.0, steps=50))), (..., su.sgd()))
+    optimizer = su.chain(
+        su.gradients.clip_by_total_norm(max_norm=1.0), su.mechanic(inner), su.apply_if_finite(), su.adjustable()
+    )
+    updates = optimizer(loss, [W, b])
+    names = [v.name for v in updates]
+    assert {"W/mechanic/delta", "W/mechanic/start", "b/mechanic/delta", "mechanic/s", "adam/t"} <= set(names)
+    assert len(names) == len(set(names))
+    assert set(su.hyperparameters(updates)) >= {"mechanic/initial_scale", "mechanic/weight_decay", "mechanic/epsilon"}
+    before = loss.eval()
+    trained(updates, 50)
+    assert loss.eval() < before
+    assert su.mechanic(su.sgd())([], []) == {}
+    with pytest.raises(TypeError, match=r"mechanic: optimizer must be a rule or another optimizer, not 0\.1"):
+        su.mechanic(0.1)
+    with pytest.raises(ValueError, match="mechanic: betas must be a whole number of at least 1, not 0"):
+        su.mechanic(su.sgd(), betas=0)
+    with pytest.raises(ValueError, match="mechanic: W not among the updates"):
+        su.mechanic(su.partition(("W", None), (..., su.sgd())))(loss, [W, b])
