@@ -31,6 +31,19 @@ from symupdates.rules.moments import (
     simplified_ademamix,
     yogi,
 )
+from symupdates.rules.rate_free import (
+    cocob,
+    dadapt_adam,
+    dog,
+    dowg,
+    hypergradient_adam,
+    hypergradient_sgd,
+    l_dog,
+    mechanic,
+    polyak_step,
+    prodigy,
+)
+from symupdates.rules.schedule_free import schedule_free_adamw, schedule_free_sgd
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
 from symupdates.rules.signs import lion, rprop, sign_sgd, signum
 
@@ -107,6 +120,17 @@ __all__ = [
     "optimistic_adam",
     # layers and matrices
     # learning-rate-free
+    "dadapt_adam",
+    "prodigy",
+    "dog",
+    "l_dog",
+    "dowg",
+    "cocob",
+    "polyak_step",
+    "hypergradient_sgd",
+    "hypergradient_adam",
+    "schedule_free_sgd",
+    "schedule_free_adamw",
     # sampling
     # rules that take the loss
     # gradient transforms: gradients → gradients; more in symupdates.gradients
@@ -130,6 +154,7 @@ __all__ = [
     "chain",
     "partition",
     "accumulate",
+    "mechanic",
     "merge",
     # many steps in one call
     "loop",

@@ -8,10 +8,9 @@ advance their step. The result has the shape and dtype of `x`.
 from collections.abc import Iterable
 
 import pytensor.tensor as pt
-from pytensor.scalar import upcast
 from pytensor.tensor.type import DenseTensorType
 
-from symupdates.core import astype, awaits, resolve, scalar, total
+from symupdates.core import astype, awaits, largest_dtype, resolve, scalar, total
 
 __all__ = [
     "box",
@@ -43,10 +42,6 @@ def unit_axes(ndim):
 def total_norm(tensors, dtype):
     """The L2 norm of all elements of all tensors, in that dtype."""
     return pt.sqrt(sum((total(astype(x, dtype) ** 2) for x in tensors), astype(pt.constant(0), dtype)))
-
-
-def largest_dtype(tensors):
-    return upcast(*(x.dtype for x in tensors)) if tensors else "float64"
 
 
 def shrink(norm, bound):

@@ -35,7 +35,7 @@ from pytensor.gradient import DisconnectedType
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.null_type import NullType
 from pytensor.graph.traversal import ancestors, graph_inputs
-from pytensor.scalar import Cast, get_scalar_type
+from pytensor.scalar import Cast, get_scalar_type, upcast
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType
@@ -257,6 +257,16 @@ def get_or_compute_grads(loss_or_grads, params):
     return compute_grads(loss_or_grads, check_params(params))
 
 
+def require_loss(rule, loss_or_grads):
+    """The loss, after refusing gradients: the rule computes with its value, or takes it at other parameters."""
+    if isinstance(loss_or_grads, list | tuple):
+        raise TypeError(
+            f"{rule} needs the loss itself: gradients tell neither its value nor what it is at other parameters. Give "
+            "the scalar loss in their place; what transforms gradients cannot come before this rule."
+        )
+    return loss_or_grads
+
+
 def compute_grads(loss_or_grads, params):
     names = parameter_names(params)
     if isinstance(loss_or_grads, list | tuple):
@@ -342,6 +352,10 @@ def astype(x, dtype):
 def total(x, axis=None, keepdims=False):
     """The sum of `x`, in its dtype at run time too (see :func:`astype`)."""
     return astype(pt.sum(x, axis=axis, keepdims=keepdims), x.dtype)
+
+
+def largest_dtype(tensors):
+    return upcast(*(x.dtype for x in tensors)) if tensors else "float64"
 
 
 def like(key, value):
@@ -497,12 +511,15 @@ class Step:
     params : list of shared variables
     hyper : callable
         The hyper-parameters, ``dtype -> tuple of scalars``.
+    dtype : str
+        The widest dtype of the parameters, for what is computed from all of them.
     t : int64 scalar
         The number of this update, 1 at the first.
     """
 
     def __init__(self, function, params, companions, hyper, updates=(), names=None):
         self.params = params
+        self.dtype = largest_dtype(params)
         self._updates = OrderedDict(updates)
         rules = {v.tag.symupdates.rule for v in self._updates if is_state(v)}
         self.rule = next(r for r in numbered(function.removeprefix("apply_")) if r not in rules)
@@ -544,11 +561,11 @@ class Step:
             scalar, ``(..., 10)`` for ten values for each element. Or a function of the parameter's shape, of whose
             elements some may be None.
         dtype : str, optional
-            Its dtype; the parameter's by default.
+            Its dtype; by default the parameter's, or the widest of all parameters.
         """
         owner = "" if p is None else f"{self._names[p]}/"
         name = self._unique(f"{owner}{self.rule}/{slot}")
-        return new_state(name, StateTag(self.rule, slot, p, initial, shape), dtype or p.dtype)
+        return new_state(name, StateTag(self.rule, slot, p, initial, shape), dtype or (self if p is None else p).dtype)
 
     def count(self, slot):
         """A new count that belongs to the rule as a whole: an int64 scalar, 0 at first."""
@@ -563,6 +580,10 @@ class Step:
         if beta not in self._corrections:
             self._corrections[beta] = -pt.expm1(astype(self.t, beta.dtype) * pt.log(beta))
         return self._corrections[beta]
+
+    def total(self, tensors):
+        """The sum of all elements of some tensors, such as one for each parameter, in the widest dtype of these."""
+        return sum((total(astype(x, self.dtype)) for x in tensors), astype(pt.constant(0), self.dtype))
 
     def hold(self, is_open):
         """Let nothing of the parameters change unless `is_open`, a boolean scalar.
@@ -588,7 +609,8 @@ class Step:
         """The updates dict: what was set, in that order, and last the state that advances by itself.
 
         All such state that the expressions read, and those of its own advance, is found: the dict is closed. What
-        belongs to the rule as a whole comes after what belongs to the parameters.
+        belongs to the rule as a whole comes after what belongs to the parameters; where there is nothing else, the
+        dict is empty.
 
         Parameters
         ----------
@@ -596,7 +618,10 @@ class Step:
             Put the entries of the parameters before those of the state.
         """
         updates = OrderedDict(sorted(self._updates.items(), key=lambda item: params_first and is_state(item[0])))
-        for variable in [v for v in updates if is_state(v) and v.tag.symupdates[:3:2] == (self.rule, None)]:
+        of_rule = [v for v in updates if is_state(v) and v.tag.symupdates[:3:2] == (self.rule, None)]
+        if len(of_rule) == len(updates):
+            return OrderedDict()
+        for variable in of_rule:
             updates.move_to_end(variable)
         unread = updates.values()
         while found := [v for v in dict.fromkeys(graph_inputs(unread)) if advances(v) and v not in updates]:

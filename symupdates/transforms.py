@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Constant
 from pytensor.graph.replace import graph_replace
 
-from symupdates.constraints import largest_dtype, non_negative, total_norm
+from symupdates.constraints import non_negative, total_norm
 from symupdates.core import (
     advance,
     astype,
@@ -16,6 +16,7 @@ from symupdates.core import (
     hyper_parameter,
     hyper_tags,
     is_state,
+    largest_dtype,
     rule_state,
     whole_number,
 )
@@ -599,8 +600,9 @@ def averages(updates):
     Parameters
     ----------
     updates : dict
-        An updates dict with :func:`~symupdates.apply_ema` or :func:`~symupdates.apply_polyak_average` in it, or of
-        :func:`~symupdates.asgd`; of several averages for one parameter, the last counts.
+        An updates dict with :func:`~symupdates.apply_ema` or :func:`~symupdates.apply_polyak_average` in it, or of a
+        rule that averages: :func:`~symupdates.asgd`, :func:`~symupdates.schedule_free_adamw` and its twin; of several
+        averages for one parameter, the last counts.
 
     Returns
     -------

@@ -67,6 +67,14 @@ class Row:
 
 EPS = 2.0**-20
 MOMENTS = {"learning_rate": 2.0**-5, "beta1": 0.875, "beta2": 0.984375, "epsilon": EPS}
+ADAPTED = {
+    "learning_rate": 0.5,
+    "beta1": 0.875,
+    "beta2": 0.765625,  # a square, of 0.875
+    "epsilon": EPS,
+    "weight_decay": 0.25,
+    "initial_distance": 0.5,
+}
 
 ROWS = [
     # Gradient descent
@@ -285,6 +293,91 @@ ROWS = [
     ),
     # Layers and matrices
     # Learning-rate-free
+    Row(
+        symupdates.dadapt_adam,
+        oracles.dadapt_adam,
+        ADAPTED,
+        ("m", "v", "s", "param"),
+        whole=("r", "distance"),
+        coupled=True,
+        fused=False,
+    ),
+    Row(
+        symupdates.prodigy,
+        oracles.prodigy,
+        ADAPTED,
+        ("m", "v", "s", "start", "param"),
+        whole=("r", "distance"),
+        coupled=True,
+        fused=False,
+    ),
+    Row(
+        symupdates.dog,
+        oracles.dog,
+        {"learning_rate": 0.5, "relative_distance": 0.125, "epsilon": EPS},
+        ("start", "param"),
+        whole=("distance", "accu"),
+        coupled=True,
+        fused=False,
+    ),
+    Row(
+        symupdates.l_dog,
+        oracles.l_dog,
+        {"learning_rate": 0.5, "relative_distance": 0.125, "epsilon": EPS},
+        ("start", "distance", "accu", "param"),
+        fused=False,
+    ),
+    Row(
+        symupdates.dowg,
+        oracles.dowg,
+        {"learning_rate": 0.5, "initial_distance": 0.25, "epsilon": EPS},
+        ("start", "param"),
+        whole=("squared_distance", "accu"),
+        coupled=True,
+        fused=False,
+    ),
+    # The tiny gradients are above epsilon, and move their coordinates as far as the others.
+    Row(
+        symupdates.cocob,
+        oracles.cocob,
+        {"learning_rate": 0.5, "alpha": 4.0, "epsilon": 2.0**-40},
+        ("start", "largest", "accu", "reward", "theta", "param"),
+    ),
+    # With the huge gradients, whose squares teach the rate.
+    Row(
+        symupdates.hypergradient_sgd,
+        oracles.hypergradient_sgd,
+        {"learning_rate": 0.125, "hyper_learning_rate": 2.0**-60},
+        ("gradient", "param"),
+        whole=("learned",),
+        coupled=True,
+        fused=False,
+        has_peers=False,
+    ),
+    Row(
+        symupdates.hypergradient_adam,
+        oracles.hypergradient_adam,
+        {**MOMENTS, "hyper_learning_rate": 2.0**-30},
+        ("m", "v", "direction", "param"),
+        whole=("learned", "t"),
+        coupled=True,
+        fused=False,
+        has_peers=False,
+    ),
+    Row(
+        symupdates.schedule_free_sgd,
+        oracles.schedule_free_sgd,
+        {"learning_rate": 0.125, "beta": 0.75},
+        ("z", "average", "param"),
+        whole=("weights",),
+    ),
+    Row(
+        symupdates.schedule_free_adamw,
+        oracles.schedule_free_adamw,
+        {**MOMENTS, "weight_decay": 0.25},
+        ("v", "z", "average", "param"),
+        whole=("weights", "t"),
+    ),
     # Sampling
     # Rules that take the loss
 ]

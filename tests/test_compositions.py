@@ -116,7 +116,7 @@ def finite_only(bare):
 
 def bound(usual, step):
     """Short, then long: an adaptive rule that may not make its first step would else try the same for good."""
-    return usual * 2.0 ** (step % 4 - 1)
+    return usual * 64.0 ** (step % 4 - 1)
 
 
 def small_only(bare):

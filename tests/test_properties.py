@@ -111,7 +111,7 @@ def in_groups(name):
     return Run(su.partition(("b", rule), (lambda p: p.ndim == 0, rule), (..., rule)))
 
 
-@every_rule
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.coupled], ids=lambda row: row.name)
 @few
 @given(steps=some_steps)
 def test_groups_of_one_rule_are_the_rule(row, steps):

@@ -7,6 +7,7 @@ STEPS = [1, 2, 3, 5, 10, 20, 40]
 P = np.array([1.0, -0.8, 1.5, 0.7, -1.2, 0.9, 1.1, -1.4, 0.6, 1.3])
 GRADS = gradients(STEPS[-1], P.shape)
 NONZERO = (GRADS != 0).all(axis=0)
+MODERATE = (abs(GRADS) < 1e4).all(axis=0)
 
 # Schedules, as they are stored.
 RATES = {"per_step": [0.1 / (1 + 0.25 * t) for t in range(STEPS[-1])]}

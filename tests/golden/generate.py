@@ -11,7 +11,8 @@ step), the steps after which the parameter was read, and the cases of each libra
 hyper-parameters that reproduce the peer's, the peer with its arguments, and the parameter (one row for each of those
 steps). It may have a transform of ours; a shape, into which the parameter and its gradients are brought; and
 ``"nonzero": true``: then only the coordinates whose gradients are never zero took part, for a rule without an epsilon
-divides zero by zero at the others.
+divides zero by zero at the others. ``"moderate": true`` leaves the coordinate of the huge gradients out, for a rule
+that divides all by their norm then moves no other.
 
 A hyper-parameter in a case is a number or a schedule:
 
@@ -42,7 +43,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from golden.common import GRADS, NONZERO, STEPS, P  # noqa: E402
+from golden.common import GRADS, MODERATE, NONZERO, STEPS, P  # noqa: E402
 
 
 def at(argument, t):
@@ -120,7 +121,9 @@ def contents(family):
 
 
 def with_values(one, run):
-    columns = NONZERO if one["nonzero"] else slice(None)
+    columns = NONZERO | (not one["nonzero"])
+    if one.get("moderate"):
+        columns = columns & MODERATE
     p, grads = P[columns], GRADS[:, columns]
     if "shape" in one:
         p, grads = p.reshape(one["shape"]), grads.reshape(-1, *one["shape"])

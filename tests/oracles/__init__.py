@@ -12,6 +12,8 @@ from oracles.adam import *  # noqa: F403
 from oracles.adaptive import *  # noqa: F403
 from oracles.common import *  # noqa: F403
 from oracles.moments import *  # noqa: F403
+from oracles.rate_free import *  # noqa: F403
+from oracles.schedule_free import *  # noqa: F403
 from oracles.sgd import *  # noqa: F403
 from oracles.signs import *  # noqa: F403
 from oracles.transforms import *  # noqa: F403
