@@ -44,8 +44,8 @@ def adam(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2=
     The first step has the length :math:`\eta` in every coordinate whose gradient is well above
     :math:`\epsilon/\sqrt{1-\beta_2}`.
 
-    keras is the same with its own default ``epsilon=1e-7``; for torch and optax, see `epsilon`. What torch and optax
-    call weight decay of their Adam is a penalty: :func:`symupdates.gradients.add_l2`.
+    keras is the same with its own default ``epsilon=1e-7``; for torch and optax, see `epsilon`. The ``weight_decay`` of
+    torch's Adam is a penalty, :func:`symupdates.gradients.add_l2`; that of keras' Adam is the one of :func:`adamw`.
 
     State: ``m`` and ``v``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one for all
     parameters, the number of updates made. The bias corrections are exact to the dtype at any ``t``. Hyper-parameters,
@@ -170,8 +170,8 @@ def adamax(loss_or_grads=None, params=None, learning_rate=0.002, beta1=0.9, beta
     Notes
     -----
     keras is the same with its own defaults, ``learning_rate=0.001`` and ``epsilon=1e-7``. With ``epsilon=0`` here and
-    there, so are torch and optax; with theirs, :math:`u` cannot fall below :math:`\epsilon`, which differs from the
-    division here only where the gradients are as small as that.
+    there, so are torch and optax, for coordinates that have gradients; with theirs, :math:`u` cannot fall below
+    :math:`\epsilon`, which differs from the division here only where the gradients are as small as that.
 
     State: ``m`` and ``u``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one for all
     parameters, the number of updates made. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
