@@ -138,7 +138,9 @@ def test_accumulation_is_the_mean(row, steps):
     ]
     expected, got = bare(row.name)(means), accumulated(row.name)(steps)
     for key, value in expected.items():
-        np.testing.assert_allclose(got[key], value, rtol=2e-5 if value.dtype == "float32" else 1e-12, atol=1e-25)
+        # A coupled rule carries the roundings of its float32 gradients into everything.
+        in_float32 = row.coupled or value.dtype == "float32"
+        np.testing.assert_allclose(got[key], value, rtol=2e-5 if in_float32 else 1e-12, atol=1e-25)
 
 
 @every_rule
