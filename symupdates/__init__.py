@@ -11,6 +11,7 @@ from symupdates.core import get_or_compute_grads
 from symupdates.loop import loop
 from symupdates.rules.adam import adam, adamax, adamw, amsgrad
 from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
+from symupdates.rules.perturbed import asam, extragradient, nag, sam
 from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
@@ -63,6 +64,10 @@ __all__ = [
     # learning-rate-free
     # sampling
     # rules that take the loss
+    "sam",
+    "asam",
+    "nag",
+    "extragradient",
     # gradient transforms: gradients → gradients; more in symupdates.gradients
     "total_norm_constraint",
     # update transforms: updates dict → updates dict

@@ -1,0 +1,67 @@
+"""The rules that take the loss, a row a rule: every generic test in test_loss_rules.py runs for every row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import oracles
+
+import symupdates
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """What the generic tests need to know of a rule that takes the loss.
+
+    Attributes
+    ----------
+    rule
+        The rule.
+    oracle
+        The same in NumPy, written from the paper: ``oracle(x, losses, **hyper)``, with all parameters as one vector,
+        yields after each step a dict of that vector (``"param"``) and of the state by slot.
+    hyper
+        Every hyper-parameter, with a value for the tests: a sum of few powers of two, unlike the default.
+    keys
+        For one parameter, the slots in the order of the keys; ``"param"`` stands for the parameter.
+    whole
+        The slots of the rule as a whole, which come last.
+    structure
+        Arguments that are not hyper-parameters, for the rule; and for the oracle, where it takes others, `told`.
+    owner
+        The rule in whose name the state is kept.
+    order
+        As in :class:`table.Row`.
+    same
+        Whether the loss has to be the same at every step.
+    """
+
+    rule: Callable
+    oracle: Callable
+    hyper: dict
+    keys: tuple
+    whole: tuple = ()
+    structure: dict = field(default_factory=dict)
+    told: dict | None = None
+    owner: str | None = None
+    order: str = "by parameter"
+    same: bool = False
+
+    @property
+    def name(self):
+        return self.rule.__name__
+
+
+HEAVY_BALL = {"learning_rate": 0.0625, "momentum": 0.75}
+ON_MOMENTUM = {
+    "structure": {"optimizer": symupdates.momentum(**HEAVY_BALL)},
+    "told": HEAVY_BALL,
+    "owner": "momentum",
+    "order": "params first",
+}
+
+LOSS_ROWS = [
+    LossRow(symupdates.sam, oracles.sam, {"rho": 0.25}, ("param", "velocity"), **ON_MOMENTUM),
+    LossRow(symupdates.asam, oracles.asam, {"rho": 0.75, "eta": 0.125}, ("param", "velocity"), **ON_MOMENTUM),
+    LossRow(symupdates.nag, oracles.nag, HEAVY_BALL, ("velocity", "param")),
+    LossRow(symupdates.extragradient, oracles.extragradient, {"learning_rate": 0.125}, ("param",)),
+]
