@@ -11,7 +11,10 @@ from symupdates.core import get_or_compute_grads
 from symupdates.loop import loop
 from symupdates.rules.adam import adam, adamax, adamw, amsgrad
 from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
+from symupdates.rules.lbfgs import lbfgs
+from symupdates.rules.newton import gauss_newton, natural_gradient
 from symupdates.rules.perturbed import asam, extragradient, nag, sam
+from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_h
 from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
@@ -68,6 +71,13 @@ __all__ = [
     "asam",
     "nag",
     "extragradient",
+    "barzilai_borwein",
+    "adahessian",
+    "sophia_h",
+    "esgd",
+    "lbfgs",
+    "gauss_newton",
+    "natural_gradient",
     # gradient transforms: gradients → gradients; more in symupdates.gradients
     "total_norm_constraint",
     # update transforms: updates dict → updates dict

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import oracles
+from pytensor.gradient import disconnected_grad
+from pytensor.tensor import sigmoid, softplus
 
 import symupdates
 
@@ -27,6 +29,8 @@ class LossRow:
         The slots of the rule as a whole, which come last.
     structure
         Arguments that are not hyper-parameters, for the rule; and for the oracle, where it takes others, `told`.
+    of_outputs
+        Those that are of the model: a function of its outputs, the z = Ax - b of :class:`oracles.loss.Loss`.
     owner
         The rule in whose name the state is kept.
     order
@@ -45,6 +49,7 @@ class LossRow:
     owner: str | None = None
     order: str = "by parameter"
     same: bool = False
+    of_outputs: Callable | None = None
 
     @property
     def name(self):
@@ -59,9 +64,65 @@ ON_MOMENTUM = {
     "order": "params first",
 }
 
+
+def bernoulli_divergence(z):
+    """Of coins with log odds `z` from what they are."""
+    old = disconnected_grad(z)
+    return (sigmoid(old) * (old - z) - softplus(old) + softplus(z)).sum()
+
+
 LOSS_ROWS = [
     LossRow(symupdates.sam, oracles.sam, {"rho": 0.25}, ("param", "velocity"), **ON_MOMENTUM),
     LossRow(symupdates.asam, oracles.asam, {"rho": 0.75, "eta": 0.125}, ("param", "velocity"), **ON_MOMENTUM),
     LossRow(symupdates.nag, oracles.nag, HEAVY_BALL, ("velocity", "param")),
     LossRow(symupdates.extragradient, oracles.extragradient, {"learning_rate": 0.125}, ("param",)),
+    LossRow(
+        symupdates.adahessian,
+        oracles.adahessian,
+        {"learning_rate": 0.125, "beta1": 0.875, "beta2": 0.96875, "epsilon": 0.0625, "hessian_power": 0.75},
+        ("m", "v", "param"),
+        whole=("t", "rng"),
+        structure={"seed": 7},
+    ),
+    LossRow(
+        symupdates.sophia_h,
+        oracles.sophia_h,
+        {"learning_rate": 0.125, "beta1": 0.875, "beta2": 0.75, "gamma": 0.75, "epsilon": 0.0625},
+        ("m", "h", "param"),
+        whole=("rng", "t"),
+        structure={"every": 3, "seed": 7},
+    ),
+    LossRow(
+        symupdates.esgd,
+        oracles.esgd,
+        {"learning_rate": 0.125, "damping": 0.25},
+        ("d", "param"),
+        whole=("t", "rng"),
+        structure={"every": 3, "seed": 7},
+    ),
+    LossRow(
+        symupdates.lbfgs,
+        oracles.lbfgs,
+        {"learning_rate": 0.5, "c1": 0.0625, "c2": 0.25},
+        ("s", "y", "x", "g", "d", "param"),
+        whole=("search", "trials", "evaluations"),
+        structure={"memory": 3},
+        same=True,
+    ),
+    LossRow(
+        symupdates.gauss_newton,
+        oracles.gauss_newton,
+        {"learning_rate": 0.25, "damping": 0.5},
+        ("param",),
+        structure={"iterations": 4},
+        of_outputs=lambda z: {"outputs": [z]},
+    ),
+    LossRow(
+        symupdates.natural_gradient,
+        oracles.natural_gradient,
+        {"learning_rate": 0.0625, "damping": 0.25},
+        ("param",),
+        structure={"iterations": 4},
+        of_outputs=lambda z: {"divergence": bernoulli_divergence(z)},
+    ),
 ]

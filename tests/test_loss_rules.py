@@ -35,8 +35,8 @@ def new_batch(dtype="float64"):
     return pt.tensor("A", shape=(6, 9), dtype=dtype), pt.tensor("b", shape=(6,), dtype=dtype)
 
 
-def loss_of(params, batch):
-    """That of oracles.loss.Loss."""
+def model(params, batch):
+    """The loss of oracles.loss.Loss, and its z = Ax - b."""
     A, b = batch
     W, v, s = params
     z = pt.dot(A[:, :6], W.flatten()) + pt.dot(A[:, 6:8], v) + A[:, 8] * s - b
@@ -44,11 +44,17 @@ def loss_of(params, batch):
     for p, part in zip(params, PARTS, strict=True):
         c, d = (np.reshape(k[part], p.type.shape).astype(p.dtype) for k in (Loss.c, Loss.d))
         loss = loss + (c * p**4 / 4 - d * p**2 / 2).sum()
-    return loss
+    return loss, z
 
 
-def call(row, loss, params, **hyper):
-    return row.rule(loss, params, **row.structure, **(row.hyper | hyper))
+def call(row, params, batch, **hyper):
+    loss, z = model(list(params), batch)
+    return row.rule(loss, params, **structure(row, z), **(row.hyper | hyper))
+
+
+def structure(row, z):
+    """The structural arguments, those that are of the model for outputs `z`."""
+    return row.structure | (row.of_outputs(z) if row.of_outputs else {})
 
 
 def by_slot(row, updates, params):
@@ -76,9 +82,21 @@ class Case:
         for slot, variables in self.slots.items():
             for v in variables:
                 assert v.get_value().dtype == v.dtype, f"{v.name} became {v.get_value().dtype}"
-            got = vector([v.get_value() for v in variables])
+            got = joined(variables)
             trajectory = np.array([np.ravel(after[slot]) for after in self.expected[: t + 1]])
-            assert_close(got, trajectory, self.tolerance, f"{slot}, step {t}")
+            if self.tolerance == TOLERANCE["float64"]:
+                assert_close(got, trajectory, self.tolerance, f"{slot}, step {t}")
+            else:  # the roundings of a gradient, which is a sum, are those of its largest terms
+                bound = self.tolerance * np.abs(trajectory).max()
+                np.testing.assert_allclose(got, trajectory[-1], rtol=0, atol=bound, err_msg=f"{slot}, step {t}")
+
+
+def joined(variables):
+    """Their values as one vector; those with an axis before the parameter's, side by side."""
+    owners = [v.tag.symupdates.parameter if is_state(v) else v for v in variables]
+    rows = [p is not None and v.ndim > p.ndim for v, p in zip(variables, owners, strict=True)]
+    values = [v.get_value() for v in variables]
+    return vector([np.concatenate([x.reshape(len(x), -1) for x in values], axis=1)] if all(rows) else values)
 
 
 def vector(arrays):
@@ -103,7 +121,7 @@ def test_numbers(row, backend, floatx):
         cases, updates = [], OrderedDict()
         for i, (dtypes, ours, theirs) in enumerate(kinds):
             params = new_params(dtypes, str(i))
-            more = call(row, loss_of(params, batch), params, **ours)
+            more = call(row, params, batch, **ours)
             cases.append(Case(row, more, params, losses, **theirs))
             updates |= more
         step = pytensor.function(batch, [], updates=updates, mode=backend)
@@ -128,11 +146,11 @@ def test_numbers(row, backend, floatx):
 @every_rule
 def test_gradients_are_refused(row):
     params = new_params()
-    loss = loss_of(params, new_batch())
+    loss, z = model(params, new_batch())
     grads = pytensor.grad(loss, params)
     for given in (grads, tuple(grads)):
         with pytest.raises(TypeError, match=rf"{row.name} takes the loss, not gradients.*Give the scalar loss itself"):
-            call(row, given, params)
+            row.rule(given, params, **structure(row, z))
 
 
 @every_rule
@@ -140,8 +158,7 @@ def test_keys(row):
     """A fresh OrderedDict; keys in the documented order, unique, named and tagged; values of their keys' types."""
     params = new_params(("float32", "float64", "float32"))
     given = list(params)
-    loss = loss_of(params, new_batch("float32"))
-    updates = call(row, loss, iter(params))
+    updates = call(row, params, new_batch("float32"))
     assert type(updates) is OrderedDict and params == given
     owner = row.owner or row.name
     expected = [(p, f"{p.name}/", slot) for p in params for slot in row.keys]
@@ -157,9 +174,9 @@ def test_keys(row):
         else:
             assert key.name == f"{name}{owner}/{slot}"
             assert key.tag.symupdates[:3] == (owner, slot, p)
-            if p is not None and key.ndim == p.ndim:
+            if p is not None and key.ndim == p.ndim and key.dtype == p.dtype:
                 assert key.type == p.type
-    again = call(row, loss, params)
+    again = call(row, params, new_batch("float32"))
     assert not {v for v in again if is_state(v)} & set(updates)
     assert [v.name for v in again] == [v.name for v in updates]
 
@@ -173,7 +190,7 @@ def test_a_schedule_brings_one_clock(row):
         seen.append(step)
         return 0.5 / (1 + step)
 
-    updates = call(row, loss_of(params, new_batch()), params, **dict.fromkeys(row.hyper, schedule))
+    updates = call(row, params, new_batch(), **dict.fromkeys(row.hyper, schedule))
     assert len(seen) == len(row.hyper) and len(set(seen)) == 1
     (clock,) = set(seen)
     assert clock.name == f"{row.name}/t" and clock.dtype == "int64" and clock.get_value() == 0
@@ -186,7 +203,7 @@ def test_every_shared_variable_that_moves_is_a_key(row):
     """The dict is closed: what its expressions read is a key, a hyper-parameter or of the loss."""
     params = new_params()
     rates = {name: pytensor.shared(value) for name, value in row.hyper.items()}
-    updates = call(row, loss_of(params, new_batch()), params, **rates)
+    updates = call(row, params, new_batch(), **rates)
     read = {v for v in graph_inputs(updates.values()) if isinstance(v, SharedVariable)}
     assert read == {*updates, *rates.values()}
 
@@ -196,7 +213,7 @@ def test_every_shared_variable_that_moves_is_a_key(row):
 def test_a_float32_parameter_has_float32_arithmetic(row, floatx):
     with pytensor.config.change_flags(floatX=floatx):
         params = new_params("float32")
-        updates = call(row, loss_of(params, new_batch("float32")), params)
+        updates = call(row, params, new_batch("float32"))
         dtypes = {v.dtype for v in ancestors(updates.values()) if hasattr(v.type, "dtype")}
         assert dtypes <= {"float32", "int64", "int8", "uint32", "uint8", "bool", "int32"}
 
@@ -208,16 +225,17 @@ def test_the_function_itself(row):
     assert [q.name for q in parameters[:2]] == ["loss_or_grads", "params"]
     assert all(q.default is None for q in parameters[:2])
     hyper = {q.name: q.default for q in parameters[2:]}
-    assert {*hyper} >= {*row.hyper} and {*hyper} >= {*row.structure}
+    params = new_params()
+    loss, z = model(params, new_batch())
+    arguments = structure(row, z)
+    assert {*hyper} >= {*row.hyper, *arguments}
 
     waiting = row.rule()
     assert isinstance(waiting, partial) and not waiting.args and waiting.keywords == hyper
     first = next(iter(row.hyper))
-    waiting = row.rule(**row.structure)
+    waiting = row.rule(**arguments)
     waiting.keywords[first] = 0.25
-    params = new_params()
-    loss = loss_of(params, new_batch())
-    assert [v.name for v in waiting(loss, params)] == [v.name for v in call(row, loss, params)]
+    assert [v.name for v in waiting(loss, params)] == [v.name for v in row.rule(loss, params, **arguments)]
     with pytest.raises(ValueError, match=rf"{row.name}: params missing"):
         row.rule(0.5)
     with pytest.raises(ValueError, match=f"{row.name}: loss_or_grads missing"):
@@ -227,25 +245,20 @@ def test_the_function_itself(row):
 
 @every_rule
 def test_nothing_to_train(row):
-    assert row.rule(pt.scalar(), [], **row.structure, **row.hyper) == OrderedDict()
+    assert row.rule(pt.scalar(), [], **structure(row, pt.vector()), **row.hyper) == OrderedDict()
 
 
 @every_rule
 def test_at_rest(row):
     """Where gradients and parameters are zero, nothing becomes infinite or not a number."""
     p = pytensor.shared(np.zeros(3), name="p")
-    loss = (p**2).sum()
-    updates = row.rule(loss, [p], **structure_on(row, loss, p), **row.hyper)
+    z = 2 * p
+    updates = row.rule((z**2).sum(), [p], **structure(row, z), **row.hyper)
     step = pytensor.function([], [], updates=updates, mode=PYTHON)
     for _ in range(3):
         step()
     assert all(np.isfinite(value).all() for value in values(updates))
     np.testing.assert_array_equal(p.get_value(), 0)
-
-
-def structure_on(row, loss, p):
-    """The structural arguments for a loss of another model: those that are variables are of the model."""
-    return {name: p if callable(x) and name == "outputs" else x for name, x in row.structure.items()}
 
 
 @every_rule
@@ -256,7 +269,7 @@ def test_resume_in_a_new_dict(row):
     def build():
         params, batch = new_params(), new_batch()
         first = next(iter(row.hyper))
-        updates = call(row, loss_of(params, batch), params, **{first: scheduled(row.hyper[first])})
+        updates = call(row, params, batch, **{first: scheduled(row.hyper[first])})
         return updates, pytensor.function(batch, [], updates=updates, mode=PYTHON)
 
     updates, step = build()
