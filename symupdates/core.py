@@ -367,7 +367,11 @@ def like(key, value):
         )
     if value.dtype != key.dtype:
         value = astype(value, key.dtype)
-    return value if key.type.is_super(value.type) else pt.specify_shape(value, key.type.shape)
+    if key.type.is_super(value.type):
+        # An axis that is known to be of length one is no update for one that is not.
+        known = any(n == 1 and m is None for n, m in zip(value.type.shape, key.type.shape, strict=True))
+        return pt.second(key, value) if known else value
+    return pt.specify_shape(value, key.type.shape)
 
 
 def gradient_of(p, g):

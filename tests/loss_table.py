@@ -37,6 +37,8 @@ class LossRow:
         As in :class:`table.Row`.
     same
         Whether the loss has to be the same at every step.
+    takes_gradients
+        Whether it can do with gradients; here because it needs a loss that they belong to.
     """
 
     rule: Callable
@@ -49,6 +51,7 @@ class LossRow:
     owner: str | None = None
     order: str = "by parameter"
     same: bool = False
+    takes_gradients: bool = False
     of_outputs: Callable | None = None
 
     @property
@@ -76,6 +79,18 @@ LOSS_ROWS = [
     LossRow(symupdates.asam, oracles.asam, {"rho": 0.75, "eta": 0.125}, ("param", "velocity"), **ON_MOMENTUM),
     LossRow(symupdates.nag, oracles.nag, HEAVY_BALL, ("velocity", "param")),
     LossRow(symupdates.extragradient, oracles.extragradient, {"learning_rate": 0.125}, ("param",)),
+    *(
+        LossRow(
+            symupdates.barzilai_borwein,
+            oracles.barzilai_borwein,
+            {"learning_rate": 2.0**-5},
+            ("last_p", "last_g", "param"),
+            structure={"short": short},
+            same=True,
+            takes_gradients=True,
+        )
+        for short in (False, True)
+    ),
     LossRow(
         symupdates.adahessian,
         oracles.adahessian,

@@ -105,14 +105,5 @@ ROWS = [
     # Layers and matrices
     # Learning-rate-free
     # Sampling
-    # Rules that take the loss: all in loss_table.py but those that can do with gradients
-    Row(
-        symupdates.barzilai_borwein,
-        oracles.barzilai_borwein,
-        {"learning_rate": 2.0**-5},
-        ("last_p", "last_g", "param"),
-        structure=(("short", True),),
-        coupled=True,
-        has_peers=False,
-    ),
+    # Rules that take the loss
 ]

@@ -45,7 +45,7 @@ def test_nag_is_nesterov_momentum_seen_from_behind():
 
 
 def test_sam_on_a_quadratic():
-    """The gradient at p + ρg/‖g‖ is g + ρHg/‖g‖."""
+    """The gradient at p + cg is g + cHg on a quadratic, c being the radius over the norm."""
     H = np.diag([1.0, 4.0])
     p = shared([3.0, 1.0])
     loss = (p * pt.dot(H, p)).sum() / 2

@@ -12,6 +12,5 @@ from oracles.adam import *  # noqa: F403
 from oracles.adaptive import *  # noqa: F403
 from oracles.common import *  # noqa: F403
 from oracles.loss import *  # noqa: F403
-from oracles.second_order import *  # noqa: F403
 from oracles.sgd import *  # noqa: F403
 from oracles.transforms import *  # noqa: F403

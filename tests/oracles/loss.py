@@ -87,6 +87,22 @@ def extragradient(x, losses, learning_rate=1e-3):
 # --- Curvature --------------------------------------------------------------------------------------------------------
 
 
+def barzilai_borwein(x, losses, learning_rate=1e-3, short=False):
+    """Barzilai and Borwein (1988), Two-point step size gradient methods, equations 5 and 6."""
+    last_x = last_g = None
+    for t, f in enumerate(losses):
+        g = f.gradient(x)
+        alpha = at(learning_rate, t)
+        if last_x is not None:
+            dx, dg = x - last_x, g - last_g
+            curvature = np.vdot(dx, dg)
+            if curvature > 0:
+                alpha = curvature / np.vdot(dg, dg) if short else np.vdot(dx, dx) / curvature
+        last_x, last_g = x, g
+        x = x - alpha * g
+        x = moved(x, (yield {"param": x, "last_p": last_x, "last_g": last_g}))
+
+
 def threefry(key, counter):
     """Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3: Threefry-2x32-20, in Python's integers."""
     ks = [*key, 0x1BD11BDA ^ key[0] ^ key[1]]
