@@ -20,6 +20,7 @@ from symupdates.rules.adaptive import (
     rmsprop,
     sm3,
 )
+from symupdates.rules.lbfgs import lbfgs
 from symupdates.rules.moments import (
     adabelief,
     adan,
@@ -31,6 +32,8 @@ from symupdates.rules.moments import (
     simplified_ademamix,
     yogi,
 )
+from symupdates.rules.newton import gauss_newton, natural_gradient
+from symupdates.rules.perturbed import asam, extragradient, nag, sam
 from symupdates.rules.rate_free import (
     cocob,
     dadapt_adam,
@@ -44,6 +47,7 @@ from symupdates.rules.rate_free import (
     prodigy,
 )
 from symupdates.rules.schedule_free import schedule_free_adamw, schedule_free_sgd
+from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_h
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
 from symupdates.rules.signs import lion, rprop, sign_sgd, signum
 
@@ -133,6 +137,17 @@ __all__ = [
     "schedule_free_adamw",
     # sampling
     # rules that take the loss
+    "sam",
+    "asam",
+    "nag",
+    "extragradient",
+    "barzilai_borwein",
+    "adahessian",
+    "sophia_h",
+    "esgd",
+    "lbfgs",
+    "gauss_newton",
+    "natural_gradient",
     # gradient transforms: gradients → gradients; more in symupdates.gradients
     "total_norm_constraint",
     # update transforms: updates dict → updates dict

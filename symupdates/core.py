@@ -34,13 +34,14 @@ from pytensor.compile import SharedVariable
 from pytensor.gradient import DisconnectedType
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.null_type import NullType
+from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors, graph_inputs
 from pytensor.scalar import Cast, get_scalar_type, upcast
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType
 
-__all__ = ["StateTag", "Step", "awaits", "extend", "get_or_compute_grads", "is_state", "prepare"]
+__all__ = ["StateTag", "Step", "awaits", "extend", "get_or_compute_grads", "is_state", "prepare", "require_loss"]
 
 
 class StateTag(NamedTuple):
@@ -258,11 +259,12 @@ def get_or_compute_grads(loss_or_grads, params):
 
 
 def require_loss(rule, loss_or_grads):
-    """The loss, after refusing gradients: the rule computes with its value, or takes it at other parameters."""
+    """The loss, after refusing gradients, which do not tell what a rule has to know of it."""
     if isinstance(loss_or_grads, list | tuple):
         raise TypeError(
-            f"{rule} needs the loss itself: gradients tell neither its value nor what it is at other parameters. Give "
-            "the scalar loss in their place; what transforms gradients cannot come before this rule."
+            f"{rule} takes the loss, not gradients: it needs the loss itself, for its value, its curvature or its "
+            "gradient at other points. Give the scalar loss; transforms of gradients go into the rule that makes the "
+            "step, or into the loss."
         )
     return loss_or_grads
 
@@ -566,6 +568,23 @@ class Step:
         owner = "" if p is None else f"{self._names[p]}/"
         name = self._unique(f"{owner}{self.rule}/{slot}")
         return new_state(name, StateTag(self.rule, slot, p, initial, shape), dtype or (self if p is None else p).dtype)
+
+    def gradients_at(self, points):
+        """The gradients where parameters have other values.
+
+        Parameters
+        ----------
+        points : dict
+            For parameters, the values they are to have, as expressions. All other inputs of the loss are the same, and
+            what it draws of random generators too.
+
+        Returns
+        -------
+        dict
+            For each parameter the gradient there.
+        """
+        there = {p: like(p, value) for p, value in points.items()}
+        return dict(zip(self.params, graph_replace(self._companions, there, strict=False), strict=True))
 
     def count(self, slot):
         """A new count that belongs to the rule as a whole: an int64 scalar, 0 at first."""

@@ -11,7 +11,7 @@ import pytensor.tensor as pt
 
 from symupdates.core import advance, astype, rule_state
 
-__all__ = ["new_generator", "normal", "threefry"]
+__all__ = ["new_generator", "normal", "rademacher", "threefry"]
 
 ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 PARITY = np.uint32(0x1BD11BDA)
@@ -66,9 +66,36 @@ def normal(generator, x, stream=0):
     .. [1] G. E. P. Box and M. E. Muller (1958). A note on the generation of random normal deviates. Annals of
        Mathematical Statistics 29(2).
     """
-    words = threefry(generator[0], add(generator[1], np.uint32(stream)), generator[2], places(x))
+    words = random_words(generator, x, stream)
     u, v = (astype(word, x.dtype) * scale(x, 2.0**-32) + scale(x, 2.0**-33) for word in words)
     return pt.sqrt(scale(x, -2.0) * pt.log(u)) * pt.cos(scale(x, 2 * np.pi) * v)
+
+
+def rademacher(generator, x, stream=0):
+    """Random signs: one or minus one for each element of a tensor, as likely.
+
+    Parameters
+    ----------
+    generator : shared variable
+        What :func:`new_generator` made.
+    x : tensor variable
+        The tensor whose shape and dtype they are to have; up to 2³² elements.
+    stream : int
+        Which of the tensors that are drawn in one update this is: others have other signs.
+
+    Returns
+    -------
+    tensor variable
+        Independent draws, of a random bit each: one where it is 0. They are exact, and so the same on every backend to
+        the last bit.
+    """
+    word, _ = random_words(generator, x, stream)
+    return 1 - 2 * astype(word // np.uint32(2**31), x.dtype)
+
+
+def random_words(generator, x, stream):
+    """Two words of 32 random bits for each element of a tensor."""
+    return threefry(generator[0], add(generator[1], np.uint32(stream)), generator[2], places(x))
 
 
 def scale(x, number):

@@ -7,7 +7,7 @@ import pytest
 from test_rules import PYTHON, values
 
 from symupdates import chain, gradients, named, sgd
-from symupdates.random import new_generator, normal
+from symupdates.random import new_generator, normal, rademacher
 
 
 def draws(shape, seed=0, updates=1, stream=0, dtype="float64", mode=PYTHON):
@@ -102,3 +102,20 @@ def test_seeds():
         gradients.add_noise([W], seed=-1)
     with pytest.raises(TypeError):
         gradients.add_noise([W], seed=0.5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_signs(backend, dtype):
+    """As many of each as chance allows, independent of their neighbours, and those of the bits, exactly."""
+    generator = new_generator("test", 0)
+    x = pt.tensor(shape=(None, None), dtype=dtype)
+    signs, normals = (
+        pytensor.function([x], draw(generator, x), mode=backend)(np.zeros((200, 50), dtype))
+        for draw in (rademacher, normal)
+    )
+    assert signs.dtype == dtype and set(np.unique(signs)) == {-1, 1}
+    n = signs.size
+    assert abs(signs.mean()) < 5 / np.sqrt(n)
+    assert abs((signs * np.roll(signs, 1)).mean()) < 5 / np.sqrt(n)
+    # The first word makes the radius of a normal number: short for a large word, where the sign is negative.
+    assert (signs[np.abs(normals) > np.sqrt(2 * np.log(2))] == 1).all()

@@ -13,6 +13,7 @@ import sys
 import pytensor
 import pytest
 from conftest import HAVE_JAX
+from loss_table import LOSS_ROWS
 from readme import ROOT, blocks
 from table import ROWS
 
@@ -75,7 +76,7 @@ def test_quick_start_is_two_commands():
 
 def test_every_rule_and_example_is_listed():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for row in ROWS:
+    for row in [*ROWS, *LOSS_ROWS]:
         assert f"| `{row.name}` |" in text
     for name in PUBLIC:
         assert f"`{name}`" in text

@@ -11,6 +11,7 @@ Gradients are drawn one at a time, after the last yield: a generator of gradient
 from oracles.adam import *  # noqa: F403
 from oracles.adaptive import *  # noqa: F403
 from oracles.common import *  # noqa: F403
+from oracles.loss import *  # noqa: F403
 from oracles.moments import *  # noqa: F403
 from oracles.rate_free import *  # noqa: F403
 from oracles.schedule_free import *  # noqa: F403

@@ -1,0 +1,208 @@
+"""The limited-memory BFGS method, an evaluation of the loss at a time."""
+
+import pytensor
+import pytensor.tensor as pt
+from pytensor.tensor import and_, or_, sqrt, switch
+
+from symupdates.constraints import largest_dtype
+from symupdates.core import astype, awaits, like, prepare, require_loss, total, whole_number
+from symupdates.rules.perturbed import norm_or_one
+from symupdates.rules.second_order import inner
+
+__all__ = ["lbfgs"]
+
+
+@awaits("loss_or_grads", "params")
+def lbfgs(loss_or_grads=None, params=None, learning_rate=1.0, c1=1e-4, c2=0.9, memory=10, max_trials=20):
+    r"""L-BFGS with a line search for the strong Wolfe conditions; each update is one trial of it.
+
+    With :math:`\phi(a) = f(x + a d)` along the direction :math:`d` from the point :math:`x`, of which all parameters
+    together are one vector, the next trial :math:`a` is searched for until
+
+    .. math::
+        \phi(a) &\le \phi(0) + c_1 a\, \phi'(0) \\
+        |\phi'(a)| &\le c_2\, |\phi'(0)|
+
+    Then the point moves there, and with :math:`s` and :math:`y` what it and its gradient have changed by,
+    :math:`\rho = 1/s^\top y`, the next direction is, by the recursion in two loops over the last `memory` pairs,
+
+    .. math::
+        d &= -H \nabla f(x) \\
+        H &\leftarrow (1 - \rho s y^\top)\, H\, (1 - \rho y s^\top) + \rho s s^\top, \qquad
+            \text{from } \frac{s^\top y}{y^\top y} \text{ of the last pair}
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable
+        The loss :math:`f`, the same function at every update; not gradients, which do not tell its value.
+    params : iterable of shared variables
+        The parameters, float32 or float64.
+    learning_rate : hyper-parameter
+        The first trial of each search, without unit: 1 is the whole quasi-Newton step. Where no pairs are known, at the
+        start, it is the length of the first step, at most that of the gradient.
+    c1, c2 : hyper-parameter
+        The least decrease, and the largest slope that is left, as fractions of the slope at the beginning; :math:`0 <
+        c_1 < c_2 < 1`. The defaults are those of the book.
+    memory : int
+        The number of pairs kept; 3 to 20 in the book.
+    max_trials : int
+        The number of trials after which a search is given up.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``s``, ``y``, ``x``, ``g`` and ``d``, then its own; last
+        ``search``, ``trials`` and ``evaluations``.
+
+    Raises
+    ------
+    TypeError
+        If gradients are given in the place of the loss.
+    ValueError
+        If `memory` or `max_trials` is not a whole number of at least 1.
+
+    Notes
+    -----
+    For models that are trained on all data at once, with some parameters to hundreds of thousands: to the minimum, in
+    few evaluations. The loss has to be the same at every update: no minibatches, no dropout.
+
+    The parameters are where the loss is evaluated next, at a trial: on the way, a step too far can be worse than the
+    last. The best so far is ``x``. So each update costs one loss and one gradient, on every backend; to make several in
+    one call, there is :func:`~symupdates.loop`. What else moves the parameters, such as a projection or momentum, is
+    not known to the search; leave it out.
+
+    A search begins with a bracket that is open, tries four times as far while the slope asks for it, and closes in by
+    cubics; it is the pair of algorithms 3.5 and 3.6 of the book. A loss that is infinite, or not a number, is a step
+    too far. After the last trial, the lowest point that satisfied the first condition is taken; if it is the point
+    where the search began, as it is at a minimum where rounding leaves nothing to gain, the pairs are forgotten.
+
+    State: ``s`` and ``y``, the pairs, zero at first, of `memory` times the parameter's shape, with the latest last;
+    ``x``, ``g`` and ``d``, the point, its gradient and the direction, of the parameter's shape, at first its value and
+    zeros; all of its dtype. ``search``, nine numbers in the largest dtype of the parameters, is the trial and what is
+    known of the ends of the bracket; ``trials`` of the search so far and ``evaluations`` of the loss are int64 scalars.
+    Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] J. Nocedal (1980). Updating quasi-Newton matrices with limited storage. Mathematics of Computation 35(151).
+    .. [2] J. Nocedal and S. J. Wright (2006). Numerical optimization, second edition, algorithms 3.5, 3.6, 7.4 and 7.5.
+       Springer.
+    """
+    whole_number("lbfgs: memory", memory)
+    whole_number("lbfgs: max_trials", max_trials)
+    loss = require_loss("lbfgs", loss_or_grads)
+    step = prepare("lbfgs", loss, params, learning_rate=learning_rate, c1=c1, c2=c2)
+    params, grads = step.params, [g for _, g, _ in step]
+    if not params:
+        return step.finish()
+    dtype = largest_dtype(params)
+    eta, c1, c2 = step.hyper(dtype)
+    s, y = ([step.state(p, slot, shape=(memory, ...)) for p in params] for slot in "sy")
+    x = [step.state(p, "x", initial=p) for p in params]
+    g, d = ([step.state(p, slot) for p in params] for slot in "gd")
+    search = step.state(None, "search", 0.0, (9,), dtype)
+    trials = step.count("trials")
+    evaluations = step.count("evaluations")
+
+    # What the trial says.
+    a, phi_0, slope_0, *bracket = (search[i] for i in range(9))
+    phi, slope = astype(loss, dtype), inner(grads, d)
+    begins = pt.eq(a, 0)
+    too_far = ~and_(phi <= phi_0 + c1 * a * slope_0, phi < bracket[1])
+    is_last = trials + 1 >= max_trials
+    arrives = or_(begins, and_(~too_far, or_(abs(slope) <= -c2 * slope_0, is_last)))
+    gives_up = and_(~arrives, is_last)
+
+    # The next trial of this search.
+    bracket = narrowed(bracket, a, phi, slope, too_far)
+    a_here = switch(gives_up, 0, trial_in(bracket, a))
+
+    # The next direction, if the search is over.
+    last_s = [p - old for p, old in zip(params, x, strict=True)]
+    last_y = [g_p - old for g_p, old in zip(grads, g, strict=True)]
+    is_pair = and_(arrives, and_(~begins, inner(last_s, last_y) > 0))
+    S = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(s, last_s, strict=True)]
+    Y = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(y, last_y, strict=True)]
+    direction = [-Hg for Hg in two_loops(grads, S, Y)]
+    a_there = eta * switch(begins, pt.minimum(1, 1 / norm_or_one(grads)), 1)
+    slope_there = inner(grads, direction)
+
+    forgets = and_(gives_up, pt.eq(bracket[0], 0))
+    for i, (p, g_p, _) in enumerate(step):
+        step[s[i]] = switch(forgets, pt.zeros_like(S[i]), S[i])
+        step[y[i]] = switch(forgets, pt.zeros_like(Y[i]), Y[i])
+        step[x[i]] = switch(arrives, p, x[i])
+        step[g[i]] = switch(arrives, g_p, g[i])
+        step[d[i]] = switch(arrives, direction[i], d[i])
+        goes = astype(switch(arrives, a_there, switch(gives_up, bracket[0], a_here)), p.dtype)
+        step[p] = step[x[i]] + goes * step[d[i]]
+    end = (pt.zeros_like(phi), phi, slope_there)
+    there = pt.stack([a_there, phi, slope_there, *end, *end])
+    step[search] = switch(arrives, there, pt.stack([a_here, phi_0, slope_0, *bracket]))
+    step[trials] = switch(or_(arrives, gives_up), 0, trials + 1)
+    step[evaluations] = evaluations + 1
+    return step.finish()
+
+
+def narrowed(bracket, a, phi, slope, too_far):
+    """The bracket ``(lo, its phi and slope, hi, its phi and slope)`` after a trial; it is open while hi is lo."""
+    lo, phi_lo, slope_lo, hi, phi_hi, slope_hi = bracket
+    is_open = pt.eq(lo, hi)
+    turns = switch(is_open, slope >= 0, slope * (hi - lo) >= 0)
+    unknown = or_(pt.isnan(phi + slope), pt.isinf(phi + slope))
+    far = (a, switch(unknown, phi_lo, phi), switch(unknown, -slope_lo, slope))  # bisects
+    near = (a, phi, slope)
+    new_lo = [switch(too_far, old, new) for old, new in zip((lo, phi_lo, slope_lo), near, strict=True)]
+    kept = [switch(is_open, new, old) for new, old in zip(near, (hi, phi_hi, slope_hi), strict=True)]
+    new_hi = [
+        switch(too_far, beyond, switch(turns, before, keep))
+        for beyond, before, keep in zip(far, (lo, phi_lo, slope_lo), kept, strict=True)
+    ]
+    return [*new_lo, *new_hi]
+
+
+def trial_in(bracket, a):
+    """The minimum of the cubic, equation 3.59, kept off the ends of the bracket; four times as far if it is open."""
+    lo, phi_lo, slope_lo, hi, phi_hi, slope_hi = bracket
+    width = hi - lo
+    d1 = slope_lo + slope_hi - 3 * (phi_hi - phi_lo) / width
+    d2 = pt.sign(width) * sqrt(pt.maximum(d1**2 - slope_lo * slope_hi, 0))
+    part = 1 - (slope_hi + d2 - d1) / (slope_hi - slope_lo + 2 * d2)
+    least, half = (astype(pt.constant(number), a.dtype) for number in (0.1, 0.5))
+    part = switch(pt.isnan(part), half, pt.clip(part, least, 1 - least))
+    return switch(pt.eq(lo, hi), 4 * a, lo + part * width)
+
+
+def pushed(rows, row):
+    """The rows but for the first, and one more."""
+    return pt.concatenate([rows[1:], row[None]])
+
+
+def two_loops(q, S, Y):
+    """The product of the inverse Hessian with a vector: algorithm 7.4; rows of zeros are no pairs."""
+    n = len(q)
+    sy, yy = (row_products(A, Y) for A in (S, Y))
+    rho = switch(sy > 0, 1 / sy, 0)
+    gamma = switch(sy[-1] > 0, sy[-1] / yy[-1], 1)
+
+    def backward(rho, *rows):
+        s, y, q = rows[:n], rows[n : 2 * n], rows[2 * n :]
+        alpha = rho * inner(s, q)
+        return [*(like(q, q - astype(alpha, q.dtype) * y) for q, y in zip(q, y, strict=True)), alpha]
+
+    def forward(rho, alpha, *rows):
+        s, y, r = rows[:n], rows[n : 2 * n], rows[2 * n :]
+        beta = rho * inner(y, r)
+        return [like(r, r + astype(alpha - beta, r.dtype) * s) for r, s in zip(r, s, strict=True)]
+
+    options = {"return_list": True, "return_updates": False}
+    *q, alpha = pytensor.scan(backward, [rho, *S, *Y], [*q, None], go_backwards=True, **options)
+    r = [astype(gamma, x.dtype) * x[-1] for x in q]
+    return [x[-1] for x in pytensor.scan(forward, [rho, alpha[::-1], *S, *Y], r, **options)]
+
+
+def row_products(A, B):
+    """The inner product of each row of one list of tensors with that of another, in the largest dtype."""
+    dtype = largest_dtype(A)
+    products = (astype(a, dtype) * astype(b, dtype) for a, b in zip(A, B, strict=True))
+    return sum(total(ab, axis=tuple(range(1, ab.ndim))) for ab in products)

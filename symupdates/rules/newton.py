@@ -1,0 +1,230 @@
+"""Steps that solve a linear system in the loss's curvature, or the model's, without ever forming its matrix."""
+
+import pytensor
+import pytensor.tensor as pt
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.replace import graph_replace
+from pytensor.graph.traversal import truncated_graph_inputs
+
+from symupdates.core import astype, awaits, like, prepare, require_loss, whole_number
+from symupdates.rules.second_order import inner
+
+__all__ = ["gauss_newton", "natural_gradient"]
+
+
+@awaits("loss_or_grads", "params")
+def gauss_newton(loss_or_grads=None, params=None, learning_rate=1.0, damping=1e-3, outputs=None, iterations=10):
+    r"""The damped Gauss-Newton method, by conjugate gradients: for least squares, Levenberg's and Marquardt's.
+
+    With :math:`z` the outputs of a model, :math:`J` their Jacobian with respect to all parameters and :math:`H_z` the
+    Hessian of the loss with respect to them:
+
+    .. math::
+        (J^\top H_z J + \lambda I)\, \delta &= g \\
+        p &\leftarrow p - \eta\, \delta
+
+    where :math:`\delta` is what a fixed number of iterations of conjugate gradients comes to, from zero.
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable
+        The loss, a function of the outputs; not gradients, which do not tell the curvature.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The part :math:`\eta` of the step to make, without unit; 1 is the whole.
+    damping : hyper-parameter
+        The damping :math:`\lambda`, in units of the curvature: the larger, the shorter the step and the nearer to the
+        direction of the gradient. Too small a damping shows as a loss that grows.
+    outputs : tensor variable, or list or tuple of tensor variables
+        The variables :math:`z` that stand between parameters and loss: predictions, logits or residuals, those of the
+        loss itself. For :math:`\frac{1}{2} \lVert r \rVert^2`, the residuals :math:`r`, and :math:`H_z = I`.
+    iterations : int
+        The number of iterations, each of about the cost of two gradients. As many as there are parameters solve the
+        system; far fewer make a good step.
+
+    Returns
+    -------
+    OrderedDict
+        The next value of each parameter, in their order. With a schedule: last, its count.
+
+    Raises
+    ------
+    TypeError
+        If gradients are given in the place of the loss; if `outputs` are not tensor variables.
+    ValueError
+        If `iterations` is not a whole number of at least 1; if the loss does not depend on the outputs.
+
+    Notes
+    -----
+    It is Newton's method without the curvature of the model itself: of the Hessian, what is left if :math:`z` were
+    linear. Where the loss is convex in the outputs, as squares and cross entropies are, that is never negative, and
+    exact for residuals of zero. What of the loss does not go through the outputs, such as a penalty, is in the gradient
+    and not in the curvature. Products with :math:`J` are gradients of gradients; what does not change in the iterations
+    is computed once.
+
+    For the damping of Levenberg and Marquardt, which follows the success of the steps, give a shared variable and set
+    it between calls, or a schedule.
+
+    No state. Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] D. W. Marquardt (1963). An algorithm for least-squares estimation of nonlinear parameters. Journal of the
+       Society for Industrial and Applied Mathematics 11(2).
+    .. [2] N. N. Schraudolph (2002). Fast curvature matrix-vector products for second-order gradient descent. Neural
+       Computation 14(7).
+    .. [3] J. Martens (2010). Deep learning via Hessian-free optimization. ICML.
+    """
+    whole_number("gauss_newton: iterations", iterations)
+    loss = require_loss("gauss_newton", loss_or_grads)
+    zs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    check_expressions("gauss_newton: outputs", zs, "the variables between parameters and loss")
+    step = prepare("gauss_newton", loss, params, learning_rate=learning_rate, damping=damping)
+    if not step.params:
+        return step.finish()
+    loss_z = pytensor.grad(loss, zs, disconnected_inputs="raise")
+
+    def curvature(v):
+        w = [pt.zeros_like(z) for z in zs]  # of any value: the products are linear in it
+        Jv = gradients(inner(pulled(zs, w, step.params), v), w)
+        H_Jv = gradients(inner(loss_z, Jv), zs, constant=Jv)
+        return pulled(zs, H_Jv, step.params)
+
+    return solved(step, curvature, iterations)
+
+
+@awaits("loss_or_grads", "params")
+def natural_gradient(loss_or_grads=None, params=None, learning_rate=1.0, damping=1e-3, divergence=None, iterations=10):
+    r"""Natural gradient descent, by conjugate gradients: steepest descent where distance is between distributions.
+
+    With :math:`F` the Fisher information of the model's distribution, the Hessian of its divergence from where it is:
+
+    .. math::
+        F &= \nabla_p^2\, \mathrm{KL}(q_{\mathrm{old}} \,\Vert\, q_p) \quad \text{at } q_p = q_{\mathrm{old}} \\
+        (F + \lambda I)\, \delta &= g \\
+        p &\leftarrow p - \eta\, \delta
+
+    where :math:`\delta` is what a fixed number of iterations of conjugate gradients comes to, from zero.
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable
+        The loss; not gradients, as for all rules that know of curvature.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`; without unit if the loss is a negative log-likelihood, per the same number of
+        examples as the divergence.
+    damping : hyper-parameter
+        The damping :math:`\lambda`, in units of the Fisher information: bounds the step in directions that do not
+        change the distribution.
+    divergence : scalar tensor variable
+        An expression of the parameters whose Hessian is :math:`F`: the divergence of the distribution from what it is
+        now, the latter held by ``pytensor.gradient.disconnected_grad``. For logits ``z`` of classes, with ``logq =
+        log_softmax(z)`` and ``old = disconnected_grad(logq)``: ``(exp(old) * (old - logq)).sum(-1).mean()``.
+    iterations : int
+        The number of iterations, each of about the cost of two gradients.
+
+    Returns
+    -------
+    OrderedDict
+        The next value of each parameter, in their order. With a schedule: last, its count.
+
+    Raises
+    ------
+    TypeError
+        If gradients are given in the place of the loss; if `divergence` is not a tensor variable.
+    ValueError
+        If `iterations` is not a whole number of at least 1; for a `divergence` as for a loss.
+
+    Notes
+    -----
+    To first order, the step does not depend on how the model is parametrised. The Fisher information is the true one,
+    an expectation over the model's distribution, and not the empirical one of the data's gradients. For distributions
+    of an exponential family, with their natural parameters for outputs, it is the same as :func:`gauss_newton` on the
+    negative log-likelihood [2]_. As trust-region policy optimisation has it [3]_, the divergence takes any
+    distribution.
+
+    No state. Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] S. Amari (1998). Natural gradient works efficiently in learning. Neural Computation 10(2).
+    .. [2] J. Martens (2020). New insights and perspectives on the natural gradient method. JMLR 21.
+    .. [3] J. Schulman, S. Levine, P. Abbeel, M. Jordan and P. Moritz (2015). Trust region policy optimization. ICML.
+    """
+    whole_number("natural_gradient: iterations", iterations)
+    loss = require_loss("natural_gradient", loss_or_grads)
+    check_expressions("natural_gradient: divergence", [divergence], "the divergence from the distribution as it is")
+    step = prepare("natural_gradient", loss, params, learning_rate=learning_rate, damping=damping)
+    if not step.params:
+        return step.finish()
+    divergence_p = gradients(divergence, step.params)
+    return solved(step, lambda v: gradients(inner(divergence_p, v), step.params, constant=v), iterations)
+
+
+def check_expressions(name, variables, what):
+    for x in variables:
+        if not isinstance(x, Variable):
+            raise TypeError(f"{name} must be given, as tensor variables: {what}; not {x!r}.")
+
+
+def gradients(cost, wrt, constant=()):
+    return pytensor.grad(
+        cost, wrt, consider_constant=list(constant), disconnected_inputs="ignore", return_disconnected="zero"
+    )
+
+
+def pulled(outputs, vectors, params):
+    """The products of the transposed Jacobian of the outputs with vectors: one for each parameter."""
+    known = dict(zip(outputs, vectors, strict=True))
+    return pytensor.grad(None, params, known_grads=known, disconnected_inputs="ignore", return_disconnected="zero")
+
+
+def solved(step, curvature, iterations):
+    """The updates dict of the step that solves ``(curvature + damping) δ = g``, for the hyper-parameters η, damping."""
+    v = [p.type() for p in step.params]
+    products = [
+        astype(Cv, p.dtype) + hyper[1] * v_p for (p, _, hyper), Cv, v_p in zip(step, curvature(v), v, strict=True)
+    ]
+    deltas = conjugate_gradients(products, v, [g for _, g, _ in step], iterations)
+    for (p, _, (eta, _)), delta in zip(step, deltas, strict=True):
+        step[p] = p - eta * delta
+    return step.finish()
+
+
+def conjugate_gradients(products, v, b, iterations):
+    """Nocedal and Wright (2006), Numerical optimization, algorithm 5.2, for products that are expressions of `v`.
+
+    What does not depend on `v` is computed before the loop. Without a positive curvature, or at the solution, nothing
+    moves.
+    """
+    n = len(b)
+    known = [x for x in truncated_graph_inputs(products, v) if x not in v and not isinstance(x, Constant)]
+
+    def iteration(*values):
+        x, r, d = values[:n], values[n : 2 * n], values[2 * n : 3 * n]
+        there = dict(zip([*v, *known], [*d, *values[3 * n :]], strict=True))
+        Ad = graph_replace(
+            products, {old: like(old, new) if old in v else new for old, new in there.items()}, strict=False
+        )
+        rr, dAd = inner(r, r), inner(d, Ad)
+        alpha = pt.switch(dAd > 0, rr / dAd, 0)
+        x = [x_p + astype(alpha, x_p.dtype) * d_p for x_p, d_p in zip(x, d, strict=True)]
+        new_r = [r_p - astype(alpha, r_p.dtype) * Ad_p for r_p, Ad_p in zip(r, Ad, strict=True)]
+        beta = pt.switch(rr > 0, inner(new_r, new_r) / rr, 0)
+        d = [r_p + astype(beta, r_p.dtype) * d_p for r_p, d_p in zip(new_r, d, strict=True)]
+        return [like(old, new) for old, new in zip(values, [*x, *new_r, *d], strict=False)]
+
+    start = [*(pt.zeros_like(x) for x in b), *b, *b]
+    results = pytensor.scan(
+        iteration,
+        outputs_info=start,
+        non_sequences=known,
+        n_steps=iterations,
+        strict=True,
+        return_list=True,
+        return_updates=False,
+    )
+    return [x[-1] for x in results[:n]]

@@ -1,0 +1,99 @@
+"""Rules that take the loss: their cases have a loss in the place of gradients.
+
+It is log cosh(Ax - b) summed, A with the rows of a fixed matrix, and x⁴/4 of each coordinate; for Sophia, whose
+curvature optax takes from other steps than the paper, cx²/2: there it is the same at all.
+"""
+
+from importlib.metadata import version
+from platform import python_version
+
+import numpy as np
+
+X = np.array([1.0, -0.8, 1.5, 0.7])
+A = np.random.default_rng(2).normal(0, 0.5, (6, 4)).round(3)
+B = np.random.default_rng(3).normal(0, 1.0, 6).round(3)
+C = np.array([1.0, 0.25, 4.0, 0.0625])
+STEPS = 20
+
+
+def functions():
+    import jax.numpy as jnp
+
+    return {
+        "log cosh": lambda x: jnp.sum(jnp.log(jnp.cosh(A @ x - B))) + jnp.sum(x**4) / 4,
+        "quadratic": lambda x: jnp.sum(C * x**2) / 2,
+    }
+
+
+def run_sam(loss, rho, optimizer):
+    import jax
+    import optax
+
+    ascent = optax.chain(optax.contrib.normalize(), optax.sgd(rho))
+    rule = optax.contrib.sam(optimizer, ascent, opaque_mode=True)
+    gradient = jax.grad(functions()[loss])
+    return run(rule, gradient, grad_fn=lambda params, i: gradient(params))
+
+
+def run_sophia(loss, **arguments):
+    import jax
+    import optax
+
+    f = functions()[loss]
+    return run(optax.contrib.sophia(**arguments), jax.grad(f), obj_fn=f)
+
+
+def run(rule, gradient, **more):
+    import jax.numpy as jnp
+    import optax
+
+    x = jnp.asarray(X)
+    state = rule.init(x)
+    path = []
+    for _ in range(STEPS):
+        updates, state = rule.update(gradient(x), state, x, **more)
+        x = optax.apply_updates(x, updates)
+        path.append(np.asarray(x))
+    path = np.array(path)
+    if path.dtype != np.float64 or not np.isfinite(path).all():
+        raise RuntimeError("optax does not compute this in finite float64")
+    return path.tolist()
+
+
+def sam_cases():
+    import optax
+
+    for rho, optimizer, hyper, peer in [
+        (0.05, "sgd", {"learning_rate": 0.1}, optax.sgd(0.1)),
+        (0.5, "momentum", {"learning_rate": 0.05, "momentum": 0.8}, optax.sgd(0.05, momentum=0.8)),
+        (0.2, "nesterov_momentum", {"learning_rate": 0.05, "momentum": 0.8}, optax.sgd(0.05, 0.8, nesterov=True)),
+    ]:
+        case = {"rule": "sam", "hyper": {"rho": rho}, "optimizer": optimizer, "optimizer_hyper": hyper}
+        yield {**case, "peer": "contrib.sam", "loss": "log cosh", "params": run_sam("log cosh", rho, peer)}
+
+
+def sophia_cases():
+    """The curvature is constant, and remembered for one estimate only: optax knows of it after the first step.
+
+    That one is clipped in all coordinates, with and without. Its correction of the momentum, a division by 1 - β₁ᵗ,
+    is in the schedules of gamma and epsilon.
+    """
+    for eta, beta1, gamma, every, decay in [(0.01, 0.96, 0.05, 1, 0.0), (0.02, 0.8, 0.2, 3, 0.5)]:
+        arguments = {"learning_rate": eta, "b1": beta1, "b2": 0.0, "gamma": gamma, "eps": 1e-8}
+        params = run_sophia("quadratic", **arguments, update_interval=every, weight_decay=decay)
+        hyper = {"learning_rate": eta, "beta1": beta1, "beta2": 0.0, "every": every}
+        corrected = {"gamma": gamma, "epsilon": 1e-8}
+        case = {"rule": "sophia_h", "hyper": hyper, "corrected": corrected, "weight_decay": decay}
+        yield {**case, "peer": "contrib.sophia", "loss": "quadratic", "params": params}
+
+
+def more():
+    packages = ("numpy", "jax", "optax")
+    return {
+        "versions": {"python": python_version()} | {package: version(package) for package in packages},
+        "x": X.tolist(),
+        "A": A.tolist(),
+        "b": B.tolist(),
+        "c": C.tolist(),
+        "cases": [*sam_cases(), *sophia_cases()],
+    }

@@ -1,0 +1,311 @@
+"""Generic tests: what every rule that takes the loss promises."""
+
+from collections import OrderedDict
+from functools import partial
+from inspect import signature
+
+import numpy as np
+import oracles
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from loss_table import LOSS_ROWS
+from oracles.loss import SHAPES, SIZES, Loss
+from pytensor.compile import SharedVariable
+from pytensor.graph.traversal import ancestors, graph_inputs
+from test_rules import PYTHON, STEPS, TOLERANCE, assert_close, scheduled, values
+
+from symupdates.core import is_state
+
+every_rule = pytest.mark.parametrize("row", LOSS_ROWS, ids=lambda row: row.name)
+START = np.random.default_rng(5).normal(size=9)
+NAMES = ("W", "b", "s")
+PARTS = [slice(end - size, end) for end, size in zip(np.cumsum(SIZES), SIZES, strict=True)]
+
+
+def new_params(dtypes="float64", suffix=""):
+    dtypes = [dtypes] * 3 if isinstance(dtypes, str) else dtypes
+    return [
+        pytensor.shared(START[part].reshape(shape).astype(dtype), name=name + suffix, shape=shape)
+        for part, shape, name, dtype in zip(PARTS, SHAPES, NAMES, dtypes, strict=True)
+    ]
+
+
+def new_batch(dtype="float64"):
+    return pt.tensor("A", shape=(6, 9), dtype=dtype), pt.tensor("b", shape=(6,), dtype=dtype)
+
+
+def model(params, batch):
+    """The loss of oracles.loss.Loss, and its z = Ax - b."""
+    A, b = batch
+    W, v, s = params
+    z = pt.dot(A[:, :6], W.flatten()) + pt.dot(A[:, 6:8], v) + A[:, 8] * s - b
+    loss = pt.log(pt.cosh(z)).sum()
+    for p, part in zip(params, PARTS, strict=True):
+        c, d = (np.reshape(k[part], p.type.shape).astype(p.dtype) for k in (Loss.c, Loss.d))
+        loss = loss + (c * p**4 / 4 - d * p**2 / 2).sum()
+    return loss, z
+
+
+def call(row, params, batch, **hyper):
+    loss, z = model(list(params), batch)
+    return row.rule(loss, params, **structure(row, z), **(row.hyper | hyper))
+
+
+def structure(row, z):
+    """The structural arguments, those that are of the model for outputs `z`."""
+    return row.structure | (row.of_outputs(z) if row.of_outputs else {})
+
+
+def by_slot(row, updates, params):
+    """The variables of each slot: one for each parameter, or for what belongs to the rule as a whole, one."""
+    owner = row.owner or row.name
+    found = {slot: [] for slot in row.keys} | {"param": list(params)}
+    for v in updates:
+        if is_state(v) and v.tag.symupdates.rule == owner:
+            found.setdefault(v.tag.symupdates.slot, []).append(v)
+    return {slot: found[slot] for slot in (*row.keys, *row.whole)}
+
+
+class Case:
+    """The updates of one set of parameters, and what the oracle says of them."""
+
+    def __init__(self, row, updates, params, losses, **hyper):
+        self.slots = by_slot(row, updates, params)
+        told = row.structure if row.told is None else row.told
+        start = vector([p.get_value() for p in params])
+        self.expected = list(row.oracle(start, losses, **told, **(row.hyper | hyper)))
+        assert len(self.expected) == STEPS and set(self.expected[0]) == set(self.slots)
+        self.tolerance = max(TOLERANCE[p.dtype] for p in params)
+        # What the rule makes of parameters that are rounded to float32: much, where it divides differences of them.
+        self.rounded = list(with_rounding(row.oracle(start, losses, **told, **(row.hyper | hyper))))
+        assert len(self.expected) == STEPS and set(self.expected[0]) == set(self.slots)
+        self.tolerance = max(TOLERANCE[p.dtype] for p in params)
+        # What the rule makes of roundings of the start to float32: much, where it divides differences by differences.
+        off = start * (1 + 2.0**-21 * np.cos(np.arange(len(start))))
+        self.twin = list(row.oracle(off, losses, **told, **(row.hyper | hyper)))
+
+    def check(self, t):
+        for slot, variables in self.slots.items():
+            for v in variables:
+                assert v.get_value().dtype == v.dtype, f"{v.name} became {v.get_value().dtype}"
+            got = joined(variables)
+            trajectory = np.array([np.ravel(after[slot]) for after in self.expected[: t + 1]])
+            if self.tolerance == TOLERANCE["float64"]:
+                assert_close(got, trajectory, self.tolerance, f"{slot}, step {t}")
+            else:  # of about ten roundings a step; those of a gradient, a sum, are those of its largest terms
+                rounded = np.array([np.ravel(after[slot]) for after in self.rounded[: t + 1]])
+                bound = self.tolerance * np.abs(trajectory).max() + 10 * np.abs(rounded - trajectory).max()
+                np.testing.assert_allclose(got, trajectory[-1], rtol=0, atol=bound, err_msg=f"{slot}, step {t}")
+
+
+def with_rounding(steps):
+    """The steps of an oracle, whose parameter is rounded to float32 after each."""
+    state = next(steps, None)
+    while state is not None:
+        yield state
+        try:
+            state = steps.send(state["param"].astype("float32").astype("float64"))
+        except StopIteration:
+            return
+
+
+def joined(variables):
+    """Their values as one vector; those with an axis before the parameter's, side by side."""
+    owners = [v.tag.symupdates.parameter if is_state(v) else v for v in variables]
+    rows = [p is not None and v.ndim > p.ndim for v, p in zip(variables, owners, strict=True)]
+    values = [v.get_value() for v in variables]
+    return vector([np.concatenate([x.reshape(len(x), -1) for x in values], axis=1)] if all(rows) else values)
+
+
+def vector(arrays):
+    return np.concatenate([np.ravel(x) for x in arrays]).astype("float64")
+
+
+@every_rule
+@pytest.mark.parametrize("floatx", ["float32", "float64"])
+def test_numbers(row, backend, floatx):
+    """Each step agrees with the oracle, for every dtype and shape, and with schedules; a resumed run repeats it."""
+    first = next(iter(row.hyper))
+    losses = list(oracles.losses(STEPS, same=row.same))
+    with pytensor.config.change_flags(floatX=floatx):
+        batch = new_batch()
+        rate = pytensor.shared(np.float32(row.hyper[first]), name="rate")
+        if floatx == "float64":
+            schedules = {name: scheduled(value) for name, value in row.hyper.items()}
+            halved = {first: lambda t: row.hyper[first] * (1 if t < STEPS // 2 else 0.5)}
+            kinds = [("float64", schedules, schedules), ("float32", {first: rate}, halved)]
+        else:
+            kinds = [("float64", {}, {}), (("float32", "float64", "float32"), {}, {})]
+        cases, updates = [], OrderedDict()
+        for i, (dtypes, ours, theirs) in enumerate(kinds):
+            params = new_params(dtypes, str(i))
+            more = call(row, params, batch, **ours)
+            cases.append(Case(row, more, params, losses, **theirs))
+            updates |= more
+        step = pytensor.function(batch, [], updates=updates, mode=backend)
+
+    for t, f in enumerate(losses):
+        if t == STEPS // 2:
+            rate.set_value(np.float32(row.hyper[first] / 2))
+            saved = values(updates)
+        step(f.A, f.b)
+        for case in cases:
+            case.check(t)
+
+    uninterrupted = values(updates)
+    for variable, value in zip(updates, saved, strict=True):
+        variable.set_value(value)
+    for f in losses[STEPS // 2 :]:
+        step(f.A, f.b)
+    for variable, got, expected in zip(updates, values(updates), uninterrupted, strict=True):
+        assert got.dtype == expected.dtype and got.tobytes() == expected.tobytes(), f"{variable.name} is not resumed"
+
+
+@every_rule
+def test_gradients_are_refused_if_they_are_not_enough(row):
+    params = new_params()
+    loss, z = model(params, new_batch())
+    grads = pytensor.grad(loss, params)
+    if row.takes_gradients:
+        names = [v.name for v in call(row, params, new_batch())]
+        assert [v.name for v in row.rule(tuple(grads), params, **structure(row, z))] == names
+        return
+    for given in (grads, tuple(grads)):
+        with pytest.raises(TypeError, match=rf"{row.name} takes the loss, not gradients.*Give the scalar loss itself"):
+            row.rule(given, params, **structure(row, z))
+
+
+@every_rule
+def test_keys(row):
+    """A fresh OrderedDict; keys in the documented order, unique, named and tagged; values of their keys' types."""
+    params = new_params(("float32", "float64", "float32"))
+    given = list(params)
+    updates = call(row, params, new_batch("float32"))
+    assert type(updates) is OrderedDict and params == given
+    owner = row.owner or row.name
+    expected = [(p, f"{p.name}/", slot) for p in params for slot in row.keys]
+    if row.order == "params first":
+        expected.sort(key=lambda entry: entry[2] != "param")
+    expected += [(None, "", slot) for slot in row.whole]
+    assert len(updates) == len(expected)
+    for (key, value), (p, name, slot) in zip(updates.items(), expected, strict=True):
+        assert isinstance(key, SharedVariable)
+        assert value.dtype == key.dtype and key.type.is_super(value.type), key
+        if slot == "param":
+            assert key is p and not is_state(key)
+        else:
+            assert key.name == f"{name}{owner}/{slot}"
+            assert key.tag.symupdates[:3] == (owner, slot, p)
+            if p is not None and key.ndim == p.ndim and key.dtype == p.dtype:
+                assert key.type == p.type
+    again = call(row, params, new_batch("float32"))
+    assert not {v for v in again if is_state(v)} & set(updates)
+    assert [v.name for v in again] == [v.name for v in updates]
+
+
+@every_rule
+def test_a_schedule_brings_one_clock(row):
+    params = new_params()
+    seen = []
+
+    def schedule(step):
+        seen.append(step)
+        return 0.5 / (1 + step)
+
+    updates = call(row, params, new_batch(), **dict.fromkeys(row.hyper, schedule))
+    assert len(seen) == len(row.hyper) and len(set(seen)) == 1
+    (clock,) = set(seen)
+    assert clock.name == f"{row.name}/t" and clock.dtype == "int64" and clock.get_value() == 0
+    assert [v for v in updates if v.name == clock.name] == [clock]
+    assert all(is_state(v) and v.tag.symupdates.parameter is None for v in list(updates)[list(updates).index(clock) :])
+
+
+@every_rule
+def test_every_shared_variable_that_moves_is_a_key(row):
+    """The dict is closed: what its expressions read is a key, a hyper-parameter or of the loss."""
+    params = new_params()
+    rates = {name: pytensor.shared(value) for name, value in row.hyper.items()}
+    updates = call(row, params, new_batch(), **rates)
+    read = {v for v in graph_inputs(updates.values()) if isinstance(v, SharedVariable)}
+    assert read == {*updates, *rates.values()}
+
+
+@every_rule
+@pytest.mark.parametrize("floatx", ["float32", "float64"])
+def test_a_float32_parameter_has_float32_arithmetic(row, floatx):
+    with pytensor.config.change_flags(floatX=floatx):
+        params = new_params("float32")
+        updates = call(row, params, new_batch("float32"))
+        dtypes = {v.dtype for v in ancestors(updates.values()) if hasattr(v.type, "dtype")}
+        assert dtypes <= {"float32", "int64", "int8", "uint32", "uint8", "bool", "int32"}
+
+
+@every_rule
+def test_the_function_itself(row):
+    """Partials, defaults and the signature."""
+    parameters = list(signature(row.rule).parameters.values())
+    assert [q.name for q in parameters[:2]] == ["loss_or_grads", "params"]
+    assert all(q.default is None for q in parameters[:2])
+    hyper = {q.name: q.default for q in parameters[2:]}
+    params = new_params()
+    loss, z = model(params, new_batch())
+    arguments = structure(row, z)
+    assert {*hyper} >= {*row.hyper, *arguments}
+
+    waiting = row.rule()
+    assert isinstance(waiting, partial) and not waiting.args and waiting.keywords == hyper
+    first = next(iter(row.hyper))
+    waiting = row.rule(**arguments)
+    waiting.keywords[first] = 0.25
+    assert [v.name for v in waiting(loss, params)] == [v.name for v in row.rule(loss, params, **arguments)]
+    with pytest.raises(ValueError, match=rf"{row.name}: params missing"):
+        row.rule(0.5)
+    with pytest.raises(ValueError, match=f"{row.name}: loss_or_grads missing"):
+        row.rule(params=params)
+    assert all(name in row.rule.__doc__ for name in ("Parameters", "Returns", "References", ".. math::", *hyper))
+
+
+@every_rule
+def test_nothing_to_train(row):
+    assert row.rule(pt.scalar(), [], **structure(row, pt.vector()), **row.hyper) == OrderedDict()
+
+
+@every_rule
+def test_at_rest(row):
+    """Where gradients and parameters are zero, nothing becomes infinite or not a number."""
+    p = pytensor.shared(np.zeros(3), name="p")
+    z = 2 * p
+    updates = row.rule((z**2).sum(), [p], **structure(row, z), **row.hyper)
+    step = pytensor.function([], [], updates=updates, mode=PYTHON)
+    for _ in range(3):
+        step()
+    assert all(np.isfinite(value).all() for value in values(updates))
+    np.testing.assert_array_equal(p.get_value(), 0)
+
+
+@every_rule
+def test_resume_in_a_new_dict(row):
+    """State carried over by name into a dict built anew continues the run bit for bit."""
+    losses = list(oracles.losses(6, same=row.same))
+
+    def build():
+        params, batch = new_params(), new_batch()
+        first = next(iter(row.hyper))
+        updates = call(row, params, batch, **{first: scheduled(row.hyper[first])})
+        return updates, pytensor.function(batch, [], updates=updates, mode=PYTHON)
+
+    updates, step = build()
+    for f in losses[:3]:
+        step(f.A, f.b)
+    saved = {v.name: v.get_value() for v in updates}
+    for f in losses[3:]:
+        step(f.A, f.b)
+    resumed, step = build()
+    for v in resumed:
+        v.set_value(saved[v.name])
+    for f in losses[3:]:
+        step(f.A, f.b)
+    assert len(saved) == len(updates)
+    for got, expected in zip(values(resumed), values(updates), strict=True):
+        np.testing.assert_array_equal(got, expected)
