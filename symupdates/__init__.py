@@ -11,6 +11,7 @@ from symupdates.core import get_or_compute_grads
 from symupdates.loop import loop
 from symupdates.rules.adam import adam, adamax, adamw, amsgrad
 from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
+from symupdates.rules.sampling import noisy_sgd, psgld, sghmc, sgld, sgnht
 from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
@@ -62,6 +63,11 @@ __all__ = [
     # layers and matrices
     # learning-rate-free
     # sampling
+    "noisy_sgd",
+    "sgld",
+    "psgld",
+    "sghmc",
+    "sgnht",
     # rules that take the loss
     # gradient transforms: gradients → gradients; more in symupdates.gradients
     "total_norm_constraint",
