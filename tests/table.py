@@ -35,6 +35,8 @@ class Row:
     coupled
         Whether the step of a parameter depends on the gradients of the others: on all of them, as if they were one
         vector.
+    fused
+        Whether the step is one loop over the elements of each parameter, in place. Not where anything is summed before.
     has_peers
         Whether torch, optax or Keras define it: then there are golden values.
     """
@@ -47,6 +49,7 @@ class Row:
     order: str = "by parameter"
     structure: tuple = ()
     coupled: bool = False
+    fused: bool = True
     has_peers: bool = True
 
     @property
@@ -94,6 +97,7 @@ ROWS = [
         {"learning_rate": 2.0**-5, "epsilon": 0.125},
         ("accu", "i", "param"),
         structure=(("n_win", 4),),
+        fused=False,
     ),
     Row(
         symupdates.rmsprop, oracles.rmsprop, {"learning_rate": 2.0**-5, "rho": 0.875, "epsilon": EPS}, ("accu", "param")
@@ -123,7 +127,7 @@ ROWS = [
     Row(
         symupdates.sgld,
         oracles.sgld,
-        {"learning_rate": 0.125, "temperature": 0.75},
+        {"learning_rate": 2.0**-8, "temperature": 0.75},
         ("param",),
         whole=("rng",),
         structure=SEED,

@@ -20,7 +20,7 @@ from symupdates import gradients
 PRECISION = np.array([[2.0, 0.75], [0.75, 1.0]])
 MEAN = np.array([1.0, -2.0])
 POSTERIOR = np.linalg.inv(PRECISION)
-CHAINS, BURN_IN, STEPS = 2000, 200, 800
+CHAINS, BURN_IN, STEPS = 1000, 150, 600
 EYE = np.eye(2)
 
 
@@ -83,7 +83,9 @@ def of_sghmc(eta, alpha, T=1.0):
 
 @pytest.mark.parametrize("eps, T", [(0.5, 1.0), (0.125, 1.0), (0.25, 0.5)])
 def test_sgld_samples_the_posterior(eps, T):
-    assert_samples(sample(su.sgld(learning_rate=pytensor.shared(eps), temperature=pytensor.shared(T), seed=1)), of_sgld(eps, T))
+    assert_samples(
+        sample(su.sgld(learning_rate=pytensor.shared(eps), temperature=pytensor.shared(T), seed=1)), of_sgld(eps, T)
+    )
 
 
 @pytest.mark.parametrize("eta, alpha, T", [(0.5, 0.25, 1.0), (0.125, 0.25, 1.0), (0.25, 0.5, 0.5)])
@@ -121,7 +123,7 @@ def test_sghmc_with_noisy_gradients():
 
 def test_sgnht_finds_the_noise_of_the_gradients():
     """It settles at the friction that makes the mean square of the velocities ηT, without being told the noise."""
-    eta, a, variance, T = 0.125, 0.125, 4.0, 0.75
+    eta, a, variance, T = 2.0**-6, 0.125, 16.0, 0.75
     optimizer = su.chain(
         gradients.add_noise(eta=variance, gamma=0, seed=5),
         su.sgnht(learning_rate=eta, diffusion=a, temperature=T, seed=6),
@@ -138,8 +140,8 @@ def test_sgnht_finds_the_noise_of_the_gradients():
         low, high = (alpha, high) if too_fast else (low, alpha)
     assert_samples((first, second, None), with_friction(alpha)[:2, :2])
     assert abs(np.mean(thermostat) - (alpha - a)) < 0.01 * (alpha - a)
-    # As the docstring has it, to the order of the step.
-    assert abs((alpha - a) / (eta * variance / (2 * T)) - 1) < 0.25
+    # As the docstring has it, to the order of the friction and of the step.
+    np.testing.assert_allclose(alpha * (1 - alpha / 2), a + eta * variance / (2 * T), rtol=0.01)
     np.testing.assert_allclose(with_friction(alpha)[:2, :2], (1 - alpha / 2) * T * POSTERIOR, rtol=0.1, atol=0.02)
 
 
@@ -213,7 +215,7 @@ def test_the_thermostat_sums_the_surplus():
     surplus = 0
     for _ in range(5):
         step()
-        velocities = [v.get_value().ravel() for v in updates if v.name.endswith("velocity")]
+        velocities = [v.get_value().ravel() for name, v in su.named(updates).items() if name.endswith("velocity")]
         surplus += np.mean(np.concatenate(velocities) ** 2) - eta * T
     np.testing.assert_allclose(thermostat.get_value(), surplus, rtol=1e-6)
     alone = su.sgnht(grads[2:], params[2:], learning_rate=eta)

@@ -131,9 +131,7 @@ def sgld(loss_or_grads=None, params=None, learning_rate=1e-4, temperature=1.0, s
 
 
 @awaits("loss_or_grads", "params")
-def psgld(
-    loss_or_grads=None, params=None, learning_rate=1e-3, rho=0.99, epsilon=1e-5, temperature=1.0, seed=None
-):
+def psgld(loss_or_grads=None, params=None, learning_rate=1e-3, rho=0.99, epsilon=1e-5, temperature=1.0, seed=None):
     r"""Preconditioned SGLD: each coordinate has the step size that RMSProp would give it, and noise to match.
 
     With :math:`\xi` standard normal, new for each element and update:
@@ -329,8 +327,9 @@ def sgnht(loss_or_grads=None, params=None, learning_rate=1e-4, diffusion=0.1, te
     Notes
     -----
     :func:`sghmc` has to know the noise of the minibatches' gradients; here the thermostat finds it out. It holds the
-    mean square of the velocities at :math:`\eta T`, and :math:`s` settles at what the unknown noise adds to the
-    friction, :math:`\eta V/(2T)` for noise of variance :math:`V` that is the same for all elements and everywhere.
+    mean square of the velocities at :math:`\eta T`, and :math:`s` settles at what the unknown noise asks for, about
+    :math:`\eta V/(2T)` where the variance :math:`V` of the noise is the same for all elements and everywhere. If the
+    step size is too large for that, the thermostat overshoots, and a friction above 2 ends the chain.
 
     It is the second form of the paper's algorithm, with :math:`v = ph`, :math:`\eta = h^2`, :math:`a = Ah` and the
     friction :math:`\xi h = a + s`. The paper draws the first velocity; it is zero here. With a constant step size, a

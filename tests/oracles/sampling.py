@@ -59,9 +59,7 @@ def sgld(p, grads, learning_rate=1e-4, temperature=1.0, seed=None, stream=0, pla
         p = moved(p, (yield {"param": p, "rng": rng}))
 
 
-def psgld(
-    p, grads, learning_rate=1e-3, rho=0.99, epsilon=1e-5, temperature=1.0, seed=None, stream=0, place=None
-):
+def psgld(p, grads, learning_rate=1e-3, rho=0.99, epsilon=1e-5, temperature=1.0, seed=None, stream=0, place=None):
     """Li et al. (2016), algorithm 1, without Γ; V of the whole gradient; the variance of the noise times T."""
     V = np.zeros_like(p)
     for t, (g, (xi, rng)) in enumerate(zip(grads, normals(p, seed, stream, place), strict=False)):
