@@ -46,6 +46,7 @@ from symupdates.rules.rate_free import (
     polyak_step,
     prodigy,
 )
+from symupdates.rules.sampling import noisy_sgd, psgld, sghmc, sgld, sgnht
 from symupdates.rules.schedule_free import schedule_free_adamw, schedule_free_sgd
 from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_h
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
@@ -136,6 +137,11 @@ __all__ = [
     "schedule_free_sgd",
     "schedule_free_adamw",
     # sampling
+    "noisy_sgd",
+    "sgld",
+    "psgld",
+    "sghmc",
+    "sgnht",
     # rules that take the loss
     "sam",
     "asam",

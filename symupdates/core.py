@@ -628,8 +628,8 @@ class Step:
         """The updates dict: what was set, in that order, and last the state that advances by itself.
 
         All such state that the expressions read, and those of its own advance, is found: the dict is closed. What
-        belongs to the rule as a whole comes after what belongs to the parameters; where there is nothing else, the
-        dict is empty.
+        belongs to the rule as a whole comes after what belongs to the parameters, and counts come last; where there is
+        nothing else, the dict is empty.
 
         Parameters
         ----------
@@ -644,7 +644,7 @@ class Step:
             updates.move_to_end(variable)
         unread = updates.values()
         while found := [v for v in dict.fromkeys(graph_inputs(unread)) if advances(v) and v not in updates]:
-            for variable in found:
+            for variable in sorted(found, key=lambda v: v.tag.symupdates.slot == "t"):
                 variable.name = self._unique(variable.name)
                 updates[variable] = variable.tag.symupdates.next_value
             unread = [updates[variable] for variable in found]

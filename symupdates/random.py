@@ -11,7 +11,7 @@ import pytensor.tensor as pt
 
 from symupdates.core import advance, astype, rule_state
 
-__all__ = ["new_generator", "normal", "rademacher", "threefry"]
+__all__ = ["new_generator", "normal", "normals", "rademacher", "threefry"]
 
 ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 PARITY = np.uint32(0x1BD11BDA)
@@ -69,6 +69,26 @@ def normal(generator, x, stream=0):
     words = random_words(generator, x, stream)
     u, v = (astype(word, x.dtype) * scale(x, 2.0**-32) + scale(x, 2.0**-33) for word in words)
     return pt.sqrt(scale(x, -2.0) * pt.log(u)) * pt.cos(scale(x, 2 * np.pi) * v)
+
+
+def normals(step, seed=None):
+    """Standard normal numbers for the parameters of a step: what a rule that draws needs.
+
+    Parameters
+    ----------
+    step : symupdates.core.Step
+        What the rule began with; the generator is its state ``rng``.
+    seed : int or sequence of ints, optional
+        As for :func:`new_generator`.
+
+    Returns
+    -------
+    callable
+        A function of a parameter, which gives independent draws for its elements, in its dtype. Its position among the
+        parameters is the stream.
+    """
+    generator = new_generator(step.rule, seed)
+    return lambda p: normal(generator, p, stream=step.params.index(p))
 
 
 def rademacher(generator, x, stream=0):

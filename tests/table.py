@@ -26,7 +26,8 @@ class Row:
         For one parameter, the slots in the order of the keys; ``"param"`` stands for the parameter. Where they depend
         on the parameter's number of dimensions, a function of that.
     whole
-        The slots of the rule as a whole, which come last; ``"t"`` is the count of the updates.
+        The slots of the rule as a whole, which come last; ``"t"`` is the count of the updates. A rule with a ``"rng"``
+        draws random numbers, and its oracle takes their streams and places: see oracles/sampling.py.
     order
         ``"by parameter"``: for each parameter its slots; or all parameters before all state, ``"params first"``, or
         after it, ``"params last"``.
@@ -64,8 +65,14 @@ class Row:
         """The slots kept for each parameter of so many dimensions."""
         return [key for key in self.keys_of(ndim) if key != "param"]
 
+    @property
+    def draws(self):
+        """Whether it draws random numbers."""
+        return "rng" in self.whole
+
 
 EPS = 2.0**-20
+SEED = (("seed", 6),)  # with which no early number is so near zero that float32 has few digits of it
 MOMENTS = {"learning_rate": 2.0**-5, "beta1": 0.875, "beta2": 0.984375, "epsilon": EPS}
 ADAPTED = {
     "learning_rate": 0.5,
@@ -379,5 +386,50 @@ ROWS = [
         whole=("weights", "t"),
     ),
     # Sampling
+    Row(
+        symupdates.noisy_sgd,
+        oracles.noisy_sgd,
+        {"learning_rate": 0.125, "eta": 0.375, "gamma": 0.75},
+        ("param",),
+        whole=("rng", "t"),
+        structure=SEED,
+    ),
+    Row(
+        symupdates.sgld,
+        oracles.sgld,
+        {"learning_rate": 2.0**-8, "temperature": 0.75},
+        ("param",),
+        whole=("rng",),
+        structure=SEED,
+        has_peers=False,
+    ),
+    Row(
+        symupdates.psgld,
+        oracles.psgld,
+        {"learning_rate": 0.125, "rho": 0.875, "epsilon": 2.0**-6, "temperature": 0.75},
+        ("accu", "param"),
+        whole=("rng",),
+        structure=SEED,
+        has_peers=False,
+    ),
+    Row(
+        symupdates.sghmc,
+        oracles.sghmc,
+        {"learning_rate": 0.125, "friction": 0.375, "noise_estimate": 0.125, "temperature": 0.75},
+        ("velocity", "param"),
+        whole=("rng",),
+        structure=SEED,
+        has_peers=False,
+    ),
+    Row(
+        symupdates.sgnht,
+        oracles.sgnht,
+        {"learning_rate": 2.0**-30, "diffusion": 0.375, "temperature": 0.75},  # the table's gradients are up to 1e8
+        ("velocity", "param"),
+        whole=("thermostat", "rng"),
+        structure=SEED,
+        coupled=True,
+        has_peers=False,
+    ),
     # Rules that take the loss
 ]

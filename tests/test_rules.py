@@ -41,6 +41,13 @@ def scheduled(value):
     return lambda step: value * (4 - step % 3) / 4
 
 
+def skip(updates):
+    """What a gate holds a step back to: random generators only go on."""
+    for v in updates:
+        if is_state(v) and v.tag.symupdates.slot == "rng":
+            v.set_value(v.get_value() + np.array([0, 0, 1], "uint32"))
+
+
 def values(updates):
     return [np.array(v.get_value()) for v in updates]
 
@@ -53,9 +60,12 @@ def assert_close(got, trajectory, tolerance, label):
 
 
 class Case:
-    """One parameter, its updates, and what the oracle says of it."""
+    """One parameter, its updates, and what the oracle says of it.
 
-    def __init__(self, row, updates, p, gradients, **hyper):
+    If the rule draws, `stream` is the position of the parameter in the call.
+    """
+
+    def __init__(self, row, updates, p, gradients, stream=0, **hyper):
         self.keys = {"param": p} | {
             v.tag.symupdates.slot: v
             for v in updates
@@ -64,7 +74,8 @@ class Case:
         if "t" not in row.whole:  # that of a schedule
             self.keys.pop("t", None)
         assert set(self.keys) == {*row.keys_of(p.ndim), *row.whole}
-        steps = row.oracle(p.get_value().astype("float64"), gradients, **dict(row.structure), **(row.hyper | hyper))
+        given = dict(row.structure) | row.hyper | hyper | ({"stream": stream} if row.draws else {})
+        steps = row.oracle(p.get_value().astype("float64"), gradients, **given)
         self.expected = list(steps)
         assert len(self.expected) == STEPS
 
@@ -96,7 +107,10 @@ def test_numbers(row, backend, floatx):
             dicts = [call(row, [grads[name]], [p]) for name, p in params.items()]
         else:
             dicts = [call(row, list(grads.values()), params.values())] * len(params)
-        cases = [Case(row, one, p, given[name]) for one, (name, p) in zip(dicts, params.items(), strict=True)]
+        cases = [
+            Case(row, one, p, given[name], stream=0 if row.coupled else i)
+            for i, (one, (name, p)) in enumerate(zip(dicts, params.items(), strict=True))
+        ]
         updates = OrderedDict(entry for one in dicts for entry in one.items())
         # Each hyper-parameter a schedule.
         p = make_param(shapes["vector"], "float64", "scheduled")
@@ -105,18 +119,19 @@ def test_numbers(row, backend, floatx):
         cases.append(Case(row, more, p, given["vector"], **schedules))
         updates |= more
         # A shared learning rate, set while training.
-        rate = pytensor.shared(np.float32(0.25), name="rate")
+        full = row.hyper["learning_rate"]
+        rate = pytensor.shared(np.float32(full), name="rate")
         p = make_param(shapes["vector"], "float32", "rated")
         more = call(row, [grads["vector"]], [p], learning_rate=rate)
         cases.append(
-            Case(row, more, p, given["vector"], learning_rate=lambda step: 0.25 if step < STEPS // 2 else 0.125)
+            Case(row, more, p, given["vector"], learning_rate=lambda step: full if step < STEPS // 2 else full / 2)
         )
         updates |= more
         step = pytensor.function(list(grads.values()), [], updates=updates, mode=backend)
 
     for t in range(STEPS):
         if t == STEPS // 2:
-            rate.set_value(np.float32(0.125))
+            rate.set_value(np.float32(full / 2))
             saved = values(updates)
         step(*(g[t] for g in given.values()))
         for case in cases:
@@ -162,7 +177,8 @@ def test_coupled_rules_see_one_vector(row):
     updates = call(row, grads, params)
     step = pytensor.function(grads, [], updates=updates, mode=PYTHON)
     path = []
-    for t, after in enumerate(row.oracle(start, given, **dict(row.structure), **row.hyper)):
+    drawn = {"stream": np.repeat([0, 1], [16, 2]), "place": np.r_[0:16, 0:2]} if row.draws else {}
+    for t, after in enumerate(row.oracle(start, given, **dict(row.structure), **row.hyper, **drawn)):
         step(*(given[t][part].reshape(shape) for shape, part in parts.values()))
         path.append(after["param"])
         got = np.concatenate([p.get_value().ravel() for p in params])
@@ -330,7 +346,7 @@ def test_a_float32_parameter_has_float32_arithmetic(row, floatx):
         p = make_param((3,), "float32", "p")
         g = pt.tensor("g", shape=(3,), dtype="float32")
         updates = call(row, [g], [p])
-        assert {v.dtype for v in ancestors(updates.values())} <= {"float32", "int64", "int8", "bool"}
+        assert {v.dtype for v in ancestors(updates.values())} <= {"float32", "int64", "int8", "bool", "uint32"}
 
 
 @every_rule

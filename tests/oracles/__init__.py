@@ -14,6 +14,7 @@ from oracles.common import *  # noqa: F403
 from oracles.loss import *  # noqa: F403
 from oracles.moments import *  # noqa: F403
 from oracles.rate_free import *  # noqa: F403
+from oracles.sampling import *  # noqa: F403
 from oracles.schedule_free import *  # noqa: F403
 from oracles.sgd import *  # noqa: F403
 from oracles.signs import *  # noqa: F403

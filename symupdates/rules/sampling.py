@@ -1,0 +1,369 @@
+"""Gradient descent with noise, and samplers of a posterior: stochastic gradient MCMC."""
+
+from pytensor.tensor import maximum, sqrt
+
+from symupdates.constraints import largest_dtype
+from symupdates.core import astype, awaits, prepare, total
+from symupdates.random import normals
+
+__all__ = ["noisy_sgd", "psgld", "sghmc", "sgld", "sgnht"]
+
+
+@awaits("loss_or_grads", "params")
+def noisy_sgd(loss_or_grads=None, params=None, learning_rate=1e-3, eta=0.01, gamma=0.55, seed=None):
+    r"""Gradient descent with annealed Gaussian noise on the gradient.
+
+    With :math:`t` the number of this update, 1 at the first:
+
+    .. math:: p \leftarrow p - \alpha \left( g + \mathcal{N}(0, \sigma_t^2) \right), \qquad
+        \sigma_t^2 = \frac{\eta}{t^\gamma}
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\alpha`, which the noise is multiplied by, too. The default is that of
+        :func:`~symupdates.sgd`; optax asks for it.
+    eta : hyper-parameter
+        The variance :math:`\eta` at the first update, in units of the squared gradient. The paper tries 0.01, 0.3 and
+        1; the default is optax's.
+    gamma : hyper-parameter
+        How fast it falls, :math:`\gamma`: the paper's 0.55. With 0, the noise stays.
+    seed : int or sequence of ints, optional
+        For the same noise in every run. Without, every call of this function makes another.
+
+    Returns
+    -------
+    OrderedDict
+        The next value of each parameter, in their order; last, the generator ``rng`` and the count ``t``.
+
+    Notes
+    -----
+    It helps very deep or badly begun networks on their way; it is no sampler, for which see :func:`sgld`. The paper
+    counts from 0 and has :math:`(1+t)^\gamma`, which is the same. For the noise before any other rule, there is
+    :func:`symupdates.gradients.add_noise`: with the same seed, that before :func:`~symupdates.sgd` is this rule.
+
+    State: ``rng``, three uint32 words, a key and the number of calls: see :mod:`symupdates.random`. ``t``, an int64
+    scalar, the number of updates made. The same numbers are drawn on every backend, and by a resumed run. In a
+    :func:`~symupdates.partition`, give each group a seed of its own: the same seed is the same noise.
+    Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    It is optax's ``noisy_sgd``, with other random numbers.
+
+    References
+    ----------
+    .. [1] A. Neelakantan, L. Vilnis, Q. V. Le, I. Sutskever, L. Kaiser, K. Kurach and J. Martens (2015). Adding
+       gradient noise improves learning for very deep networks. arXiv:1511.06807.
+    """
+    step = prepare("noisy_sgd", loss_or_grads, params, learning_rate=learning_rate, eta=eta, gamma=gamma)
+    xi = normals(step, seed)
+    for p, g, (alpha, eta, gamma) in step:
+        sigma = sqrt(eta / astype(step.t, p.dtype) ** gamma)
+        step[p] = p - alpha * (g + sigma * xi(p))
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def sgld(loss_or_grads=None, params=None, learning_rate=1e-4, temperature=1.0, seed=None):
+    r"""Stochastic gradient Langevin dynamics: gradient descent with as much noise as samples the posterior.
+
+    With :math:`U` the loss, the negative logarithm of the posterior density, :math:`g` its gradient and :math:`\xi`
+    standard normal, new for each element and update:
+
+    .. math:: p \leftarrow p - \frac{\epsilon}{2}\, g + \sqrt{\epsilon\, T}\, \xi
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss :math:`U`, or the gradient :math:`g` of each parameter. It has to be the negative log posterior of
+        *all* data, up to a constant: for a minibatch of :math:`n` examples of :math:`N`, the negative log likelihood,
+        summed over the minibatch, times :math:`N/n`, minus the log prior. A mean over examples, as is usual in
+        training, is a posterior :math:`N` times as wide.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\epsilon` of the paper, in units of the squared parameter: of the variance of the noise in
+        a step. Along a direction of posterior variance :math:`s^2`, the chain needs about :math:`2 s^2/\epsilon` steps
+        to forget where it was, and diverges from :math:`\epsilon = 4 s^2` on. The paper lets it fall as
+        :math:`a (b + t)^{-\gamma}` with :math:`0.5 < \gamma \le 1`:
+        :func:`~symupdates.schedules.polynomial_decay` or a function of your own. The default, where the paper's first
+        example ends, suits only posteriors of its size.
+    temperature : hyper-parameter
+        The temperature :math:`T`: the chain samples :math:`e^{-U/T}`. The paper has 1; less is a cold posterior [2]_,
+        and 0 gradient descent with the rate :math:`\epsilon/2`.
+    seed : int or sequence of ints, optional
+        For the same chain in every run. Without, every call of this function makes another.
+
+    Returns
+    -------
+    OrderedDict
+        The next value of each parameter, in their order; the generator ``rng``; with a schedule, last, its count.
+
+    Notes
+    -----
+    The values of the parameters, call after call, are the samples; leave the first out. With a step size that falls,
+    weight each by it. With a constant one they are those of a slightly wider distribution: for a Gaussian of variance
+    :math:`s^2`, :math:`s^2 / (1 - \epsilon/(4 s^2))`. The noise of the minibatches widens it further: it adds
+    :math:`\epsilon^2/4` times its variance to the :math:`\epsilon T` of each step. Transforms of gradients and updates,
+    such as clipping or momentum, make another distribution of it; projections keep it in a set.
+
+    State: ``rng``, three uint32 words, a key and the number of calls: see :mod:`symupdates.random`. The same numbers
+    are drawn on every backend, and by a resumed run. In a :func:`~symupdates.partition`, give each group a seed of its
+    own: the same seed is the same noise. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    torch, optax and keras do not have it. Where you read :math:`p - \epsilon g + \sqrt{2 \epsilon}\, \xi`, the step size
+    is half of the paper's.
+
+    References
+    ----------
+    .. [1] M. Welling and Y. W. Teh (2011). Bayesian learning via stochastic gradient Langevin dynamics. ICML.
+    .. [2] F. Wenzel, K. Roth, B. S. Veeling and others (2020). How good is the Bayes posterior in deep neural networks
+       really? ICML. arXiv:2002.02405.
+    """
+    step = prepare("sgld", loss_or_grads, params, learning_rate=learning_rate, temperature=temperature)
+    xi = normals(step, seed)
+    for p, g, (eps, T) in step:
+        step[p] = p - eps / 2 * g + sqrt(eps * T) * xi(p)
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def psgld(loss_or_grads=None, params=None, learning_rate=1e-3, rho=0.99, epsilon=1e-5, temperature=1.0, seed=None):
+    r"""Preconditioned SGLD: each coordinate has the step size that RMSProp would give it, and noise to match.
+
+    With :math:`\xi` standard normal, new for each element and update:
+
+    .. math::
+        V &\leftarrow \rho V + (1 - \rho)\, g^2 \\
+        G &= \frac{1}{\lambda + \sqrt{V}} \\
+        p &\leftarrow p - \frac{\epsilon}{2}\, G\, g + \sqrt{\epsilon\, T\, G}\, \xi
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter: of the negative log posterior of all data, a minibatch's
+        likelihood scaled to them as in :func:`sgld`.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\epsilon`, in units of the parameter: drift moves a coordinate by about half of it a step.
+    rho : hyper-parameter
+        The decay :math:`\rho` of the average, the paper's :math:`\alpha`: its 0.99 reaches back about 100 steps.
+    epsilon : hyper-parameter
+        The paper's :math:`\lambda`, in units of the gradient: it bounds the step size of coordinates with small
+        gradients to :math:`\epsilon/\lambda`. A coordinate without any gradient, and so without a posterior, walks
+        about at random, with steps of :math:`\sqrt{\epsilon T/\lambda}`. The default is the paper's.
+    temperature : hyper-parameter
+        The temperature :math:`T`, as in :func:`sgld`.
+    seed : int or sequence of ints, optional
+        For the same chain in every run. Without, every call of this function makes another.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``accu``, then its own; last, the generator ``rng`` and, with
+        a schedule, its count.
+
+    Notes
+    -----
+    The paper averages the squares of :math:`\bar g`, the gradient of the *mean* log likelihood over the minibatch,
+    without the prior and :math:`N` times smaller than the :math:`g` here. For its steps, give :math:`N` times its step
+    size as `learning_rate` and :math:`N` times its :math:`\lambda` as `epsilon`; what the prior adds to the average is
+    all that differs.
+
+    A metric that changes with the position asks for a drift :math:`\Gamma_i = \sum_j \partial G_{ij}/\partial p_j`
+    more. It is left out here, as in the paper's own experiments: it is of the order :math:`1 - \rho`, and the bias that
+    this leaves is bounded there. The average starts at zero and is not corrected for that: the first steps are longer,
+    ten times the first one with the default `rho`. What was said of step sizes and samples in :func:`sgld` holds here,
+    too, with :math:`\epsilon G` for its :math:`\epsilon`.
+
+    State: ``accu`` (:math:`V`), zero at first, of the parameter's shape and dtype; ``rng``, three uint32 words, as in
+    :func:`sgld`. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] C. Li, C. Chen, D. Carlson and L. Carin (2016). Preconditioned stochastic gradient Langevin dynamics for deep
+       neural networks. AAAI. arXiv:1512.07666.
+    """
+    step = prepare(
+        "psgld",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        rho=rho,
+        epsilon=epsilon,
+        temperature=temperature,
+    )
+    xi = normals(step, seed)
+    for p, g, (eps, rho, lam, T) in step:
+        V = step.state(p, "accu")
+        step[V] = rho * V + (1 - rho) * g**2
+        G = 1 / (lam + sqrt(step[V]))
+        step[p] = p - eps / 2 * G * g + sqrt(eps * T * G) * xi(p)
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def sghmc(
+    loss_or_grads=None,
+    params=None,
+    learning_rate=1e-4,
+    friction=0.1,
+    noise_estimate=0.0,
+    temperature=1.0,
+    seed=None,
+):
+    r"""Stochastic gradient Hamiltonian Monte Carlo: momentum, with as much noise as its friction takes away.
+
+    With :math:`\xi` standard normal, new for each element and update:
+
+    .. math::
+        v &\leftarrow v - \eta\, g - \alpha v + \sqrt{2 (\alpha - \hat\beta)\, \eta\, T}\, \xi \\
+        p &\leftarrow p + v
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter: of the negative log posterior of all data, a minibatch's
+        likelihood scaled to them as in :func:`sgld`.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the squared parameter: :math:`\sqrt{\eta T}` is about the size of the
+        velocity. A rate that suits :func:`~symupdates.momentum` on a mean over :math:`N` examples is :math:`N` times too
+        large here. Along a direction of posterior variance :math:`s^2`, the chain diverges from
+        :math:`\eta = (4 - 2\alpha) s^2` on.
+    friction : hyper-parameter
+        The fraction :math:`\alpha` of the velocity lost in a step: one minus the `momentum` of
+        :func:`~symupdates.momentum`, by default of its 0.9.
+    noise_estimate : hyper-parameter
+        The estimate :math:`\hat\beta` of what the noise of the minibatches adds, in units of the friction and below
+        it: :math:`\eta \hat V/(2T)`, with :math:`\hat V` the variance of the gradient's noise. The paper mostly takes 0,
+        which is right in the limit of small :math:`\eta`.
+    temperature : hyper-parameter
+        The temperature :math:`T`, as in :func:`sgld`. With 0, it is :func:`~symupdates.momentum`.
+    seed : int or sequence of ints, optional
+        For the same chain in every run. Without, every call of this function makes another.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``velocity``, then its own; last, the generator ``rng`` and,
+        with a schedule, its count.
+
+    Notes
+    -----
+    Where the posterior is narrow in one direction and wide in another, it gets about faster than :func:`sgld`, keeping its
+    course for :math:`1/\alpha` steps. With a friction of 1, it is :func:`sgld` with :math:`\epsilon = 2\eta`. With a
+    constant step size and exact gradients, it samples, for a Gaussian of variance :math:`s^2`, one of
+    :math:`s^2 / \bigl(1 - \eta/((4 - 2\alpha) s^2)\bigr)`.
+
+    It is the paper's equation 15, in which :math:`v = \epsilon M^{-1} r` and :math:`\eta = \epsilon^2 M^{-1}`.
+    Resampling the velocity from time to time, which the paper leaves to taste, is not done.
+
+    State: ``velocity`` (:math:`v`), zero at first, of the parameter's shape and dtype; ``rng``, three uint32 words, as
+    in :func:`sgld`. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] T. Chen, E. B. Fox and C. Guestrin (2014). Stochastic gradient Hamiltonian Monte Carlo. ICML.
+       arXiv:1402.4102.
+    """
+    step = prepare(
+        "sghmc",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        friction=friction,
+        noise_estimate=noise_estimate,
+        temperature=temperature,
+    )
+    xi = normals(step, seed)
+    for p, g, (eta, alpha, beta, T) in step:
+        v = step.state(p, "velocity")
+        step[v] = v - eta * g - alpha * v + sqrt(2 * (alpha - beta) * eta * T) * xi(p)
+        step[p] = p + step[v]
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def sgnht(loss_or_grads=None, params=None, learning_rate=1e-4, diffusion=0.1, temperature=1.0, seed=None):
+    r"""Stochastic gradient Nosé–Hoover thermostat: the friction adapts to the noise of the gradient.
+
+    With :math:`\xi` standard normal, new for each element and update, and :math:`n` the number of elements of all
+    parameters together, of whose velocities :math:`\lVert v \rVert` is the norm:
+
+    .. math::
+        v &\leftarrow v - (a + s)\, v - \eta\, g + \sqrt{2 a\, \eta\, T}\, \xi \\
+        p &\leftarrow p + v \\
+        s &\leftarrow s + \tfrac{1}{n} \lVert v \rVert^2 - \eta\, T
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter: of the negative log posterior of all data, a minibatch's
+        likelihood scaled to them as in :func:`sgld`.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64. They have one thermostat: those of another call have another.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the squared parameter, as in :func:`sghmc`.
+    diffusion : hyper-parameter
+        The strength :math:`a` of the noise that is added, in units of the friction: what that is at first, and where the
+        gradients are exact. The default is the friction of :func:`sghmc`.
+    temperature : hyper-parameter
+        The temperature :math:`T`, as in :func:`sgld`.
+    seed : int or sequence of ints, optional
+        For the same chain in every run. Without, every call of this function makes another.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``velocity``, then its own; last, the ``thermostat``, the
+        generator ``rng`` and, with a schedule, its count.
+
+    Notes
+    -----
+    :func:`sghmc` has to know the noise of the minibatches' gradients; here the thermostat finds it out. It holds the
+    mean square of the velocities at :math:`\eta T`, and :math:`s` settles at what the unknown noise asks for, about
+    :math:`\eta V/(2T)` where the variance :math:`V` of the noise is the same for all elements and everywhere. If the
+    step size is too large for that, the thermostat overshoots, and a friction above 2 ends the chain.
+
+    It is the second form of the paper's algorithm, with :math:`v = ph`, :math:`\eta = h^2`, :math:`a = Ah` and the
+    friction :math:`\xi h = a + s`. The paper draws the first velocity; it is zero here. With a constant step size, a
+    Gaussian of variance :math:`s^2` comes out with about :math:`(1 - \alpha/2)\, s^2`, where :math:`\alpha` is the
+    friction: the thermostat measures the velocities between the positions, where they are a little too high.
+
+    State: ``velocity`` (:math:`v`), zero at first, of the parameter's shape and dtype; ``thermostat`` (:math:`s`), a
+    scalar in the largest dtype of the parameters, 0 at first; ``rng``, three uint32 words, as in :func:`sgld`.
+    Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] N. Ding, Y. Fang, R. Babbush, C. Chen, R. D. Skeel and H. Neven (2014). Bayesian sampling using stochastic
+       gradient thermostats. NeurIPS.
+    """
+    step = prepare(
+        "sgnht",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        diffusion=diffusion,
+        temperature=temperature,
+    )
+    xi = normals(step, seed)
+    dtype = largest_dtype(step.params)
+    s = step.state(None, "thermostat", shape=(), dtype=dtype)
+    squares = n = 0
+    for p, g, (eta, a, T) in step:
+        v = step.state(p, "velocity")
+        step[v] = v - (a + astype(s, p.dtype)) * v - eta * g + sqrt(2 * a * eta * T) * xi(p)
+        step[p] = p + step[v]
+        squares = squares + total(astype(step[v], dtype) ** 2)
+        n = n + p.size
+    if step.params:
+        eta, _, T = step.hyper(dtype)
+        step[s] = s + squares / astype(maximum(n, 1), dtype) - eta * T
+    return step.finish()
