@@ -10,6 +10,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from pytensor.compile import SharedVariable
+from pytensor.graph.basic import equal_computations
 from pytensor.graph.traversal import ancestors, graph_inputs
 from table import ROWS
 
@@ -88,62 +89,98 @@ class Case:
             assert_close(got, trajectory, tolerance, f"{self.keys['param'].name}, {slot}")
 
 
-@every_rule
-@every_floatx
-def test_numbers(row, backend, floatx):
-    """Each step agrees with the oracle, for every dtype and shape, and with schedules; a resumed run repeats it."""
-    shapes = {"vector": (16,), "matrix": (4, 3), "row": (1, 4), "scalar": ()}
-    given = {name: oracles.gradients(STEPS, shape) for name, shape in shapes.items()}
-    given["matrix"] = [g.astype("float32") for g in given["matrix"]]
-    with pytensor.config.change_flags(floatX=floatx):
-        grads = {
+SHAPES = {"vector": (16,), "matrix": (4, 3), "row": (1, 4), "scalar": ()}
+DTYPES = {"vector": "float64", "matrix": "float32", "row": "float32", "scalar": "float64"}
+
+
+class Runs:
+    """Parameters that a rule trains, each with its case; in one function, but each call of the rule is a dict."""
+
+    def __init__(self, row):
+        self.row = row
+        self.given = {name: row.gradients(STEPS, shape) for name, shape in SHAPES.items()}
+        self.given["matrix"] = [g.astype("float32") for g in self.given["matrix"]]
+        self.grads = {
             name: pt.tensor(name, shape=shape, dtype="float32" if name == "matrix" else "float64")
-            for name, shape in shapes.items()
+            for name, shape in SHAPES.items()
         }
-        # Fixed hyper-parameters: all shapes and dtypes in one call.
-        dtypes = {"vector": "float64", "matrix": "float32", "row": "float32", "scalar": "float64"}
-        params = {name: make_param(shapes[name], dtype, name) for name, dtype in dtypes.items()}
-        if row.coupled:
-            dicts = [call(row, [grads[name]], [p]) for name, p in params.items()]
-        else:
-            dicts = [call(row, list(grads.values()), params.values())] * len(params)
-        cases = [
-            Case(row, one, p, given[name], stream=0 if row.coupled else i)
-            for i, (one, (name, p)) in enumerate(zip(dicts, params.items(), strict=True))
-        ]
-        updates = OrderedDict(entry for one in dicts for entry in one.items())
-        # Each hyper-parameter a schedule.
-        p = make_param(shapes["vector"], "float64", "scheduled")
-        schedules = {name: scheduled(value) for name, value in row.hyper.items()}
-        more = call(row, [grads["vector"]], [p], **schedules)
-        cases.append(Case(row, more, p, given["vector"], **schedules))
-        updates |= more
-        # A shared learning rate, set while training.
-        full = row.hyper["learning_rate"]
-        rate = pytensor.shared(np.float32(full), name="rate")
-        p = make_param(shapes["vector"], "float32", "rated")
-        more = call(row, [grads["vector"]], [p], learning_rate=rate)
-        cases.append(
-            Case(row, more, p, given["vector"], learning_rate=lambda step: full if step < STEPS // 2 else full / 2)
-        )
-        updates |= more
-        step = pytensor.function(list(grads.values()), [], updates=updates, mode=backend)
+        self.cases, self.updates = [], OrderedDict()
+        self.full = row.hyper["learning_rate"]
+        self.rate = pytensor.shared(np.float32(self.full), name="rate")
 
-    for t in range(STEPS):
-        if t == STEPS // 2:
-            rate.set_value(np.float32(full / 2))
-            saved = values(updates)
-        step(*(g[t] for g in given.values()))
-        for case in cases:
-            case.check(t)
+    def add(self, dtypes, hyper=None, told=None):
+        """Parameters of these shapes and dtypes; what the oracle is told of the hyper-parameters, if it differs."""
+        params = {name: make_param(SHAPES[name], dtype, name) for name, dtype in dtypes.items()}
+        updates = call(self.row, [self.grads[name] for name in dtypes], params.values(), **(hyper or {}))
+        for i, (name, p) in enumerate(params.items()):
+            self.cases.append(Case(self.row, updates, p, self.given[name], stream=i, **(told or hyper or {})))
+        self.updates |= updates
 
-    uninterrupted = values(updates)
-    for variable, value in zip(updates, saved, strict=True):
-        variable.set_value(value)
-    for t in range(STEPS // 2, STEPS):
-        step(*(g[t] for g in given.values()))
-    for variable, got, expected in zip(updates, values(updates), uninterrupted, strict=True):
-        assert got.dtype == expected.dtype and got.tobytes() == expected.tobytes(), f"{variable.name} is not resumed"
+    def add_scheduled(self, name, dtype):
+        self.add({name: dtype}, {name: scheduled(value) for name, value in self.row.hyper.items()})
+
+    def add_rated(self, name, dtype):
+        """With a shared learning rate, which is set while training."""
+
+        def halved(step):
+            return self.full if step < STEPS // 2 else self.full / 2
+
+        self.add({name: dtype}, {"learning_rate": self.rate}, {"learning_rate": halved})
+
+    def check(self, mode):
+        """Each step agrees with the oracle; a resumed run repeats the rest, bit for bit."""
+        inputs = {name: g for name, g in self.grads.items() if any(c.keys["param"].name == name for c in self.cases)}
+        step = pytensor.function(list(inputs.values()), [], updates=self.updates, mode=mode)
+        for t in range(STEPS):
+            if t == STEPS // 2:
+                self.rate.set_value(np.float32(self.full / 2))
+                saved = values(self.updates)
+            step(*(self.given[name][t] for name in inputs))
+            for case in self.cases:
+                case.check(t)
+
+        uninterrupted = values(self.updates)
+        for variable, value in zip(self.updates, saved, strict=True):
+            variable.set_value(value)
+        for t in range(STEPS // 2, STEPS):
+            step(*(self.given[name][t] for name in inputs))
+        for variable, got, expected in zip(self.updates, values(self.updates), uninterrupted, strict=True):
+            assert got.dtype == expected.dtype and got.tobytes() == expected.tobytes(), f"{variable} is not resumed"
+
+
+@every_rule
+def test_numbers(row):
+    """Of every shape and dtype, with fixed and scheduled hyper-parameters, and with a shared rate."""
+    runs = Runs(row)
+    for dtypes in [{name: dtype} for name, dtype in DTYPES.items()] if row.coupled else [DTYPES]:
+        runs.add(dtypes)
+    runs.add_scheduled("vector", "float64")
+    runs.add_rated("vector", "float32")
+    runs.check(PYTHON)
+
+
+@every_rule
+def test_numbers_on_every_backend(row, backend):
+    """In both precisions; floatX is that of the one on some backends, that of the other on some."""
+    with pytensor.config.change_flags(floatX="float64" if backend == "NUMBA" else "float32"):
+        runs = Runs(row)
+        runs.add_rated("matrix", "float32")
+        runs.add_scheduled("vector", "float64")
+        runs.check(backend)
+
+
+@every_rule
+def test_floatx_does_not_matter(row):
+    """The expressions are the same."""
+    graphs = []
+    for floatx in ("float32", "float64"):
+        with pytensor.config.change_flags(floatX=floatx):
+            runs = Runs(row)
+            runs.add_rated("matrix", "float32")
+            runs.add_scheduled("vector", "float64")
+            graphs.append((list(runs.updates.values()), [*runs.updates, *runs.grads.values(), runs.rate]))
+    (xs, in_xs), (ys, in_ys) = graphs
+    assert equal_computations(xs, ys, in_xs, in_ys)
 
 
 @every_rule
