@@ -11,6 +11,7 @@ from symupdates.core import get_or_compute_grads
 from symupdates.loop import loop
 from symupdates.rules.adam import adam, adamax, adamw, amsgrad
 from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
+from symupdates.rules.layerwise import fromage, lamb, lars
 from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
@@ -60,6 +61,9 @@ __all__ = [
     "adamax",
     "amsgrad",
     # layers and matrices
+    "lars",
+    "lamb",
+    "fromage",
     # learning-rate-free
     # sampling
     # rules that take the loss

@@ -103,6 +103,14 @@ ROWS = [
     Row(symupdates.adamax, oracles.adamax, MOMENTS, ("m", "u", "param"), whole=("t",)),
     Row(symupdates.amsgrad, oracles.amsgrad, MOMENTS, ("m", "v", "v_hat", "param"), whole=("t",)),
     # Layers and matrices
+    Row(
+        symupdates.lars,
+        oracles.lars,
+        {"learning_rate": 0.75, "momentum": 0.875, "weight_decay": 0.25, "trust_coefficient": 0.125},
+        ("velocity", "param"),
+    ),
+    Row(symupdates.lamb, oracles.lamb, {**MOMENTS, "weight_decay": 0.25}, ("m", "v", "param"), whole=("t",)),
+    Row(symupdates.fromage, oracles.fromage, {"learning_rate": 0.125, "min_norm": 2.0**-10}, ("param",)),
     # Learning-rate-free
     # Sampling
     # Rules that take the loss

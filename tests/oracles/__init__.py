@@ -11,5 +11,6 @@ Gradients are drawn one at a time, after the last yield: a generator of gradient
 from oracles.adam import *  # noqa: F403
 from oracles.adaptive import *  # noqa: F403
 from oracles.common import *  # noqa: F403
+from oracles.layerwise import *  # noqa: F403
 from oracles.sgd import *  # noqa: F403
 from oracles.transforms import *  # noqa: F403
