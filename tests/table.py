@@ -34,6 +34,8 @@ class Row:
     coupled
         Whether the step of a parameter depends on the gradients of the others: on all of them, as if they were one
         vector.
+    reduces
+        Whether a step needs sums over the parameter, as of a norm, or products of matrices: it is not one loop then.
     has_peers
         Whether torch, optax or Keras define it: then there are golden values.
     """
@@ -46,6 +48,7 @@ class Row:
     order: str = "by parameter"
     structure: tuple = ()
     coupled: bool = False
+    reduces: bool = False
     has_peers: bool = True
 
     @property
@@ -108,9 +111,17 @@ ROWS = [
         oracles.lars,
         {"learning_rate": 0.75, "momentum": 0.875, "weight_decay": 0.25, "trust_coefficient": 0.125},
         ("velocity", "param"),
+        reduces=True,
     ),
-    Row(symupdates.lamb, oracles.lamb, {**MOMENTS, "weight_decay": 0.25}, ("m", "v", "param"), whole=("t",)),
-    Row(symupdates.fromage, oracles.fromage, {"learning_rate": 0.125, "min_norm": 2.0**-10}, ("param",)),
+    Row(
+        symupdates.lamb,
+        oracles.lamb,
+        {**MOMENTS, "weight_decay": 0.25},
+        ("m", "v", "param"),
+        whole=("t",),
+        reduces=True,
+    ),
+    Row(symupdates.fromage, oracles.fromage, {"learning_rate": 0.125, "min_norm": 2.0**-10}, ("param",), reduces=True),
     # Learning-rate-free
     # Sampling
     # Rules that take the loss

@@ -1,5 +1,6 @@
 """Rules whose step is measured by the norm of a layer: of the parameter, and of what moves it."""
 
+import numpy as np
 from pytensor.tensor import and_, maximum, sqrt, switch
 
 from symupdates.core import awaits, prepare, total
@@ -14,7 +15,8 @@ def norm(x):
 def ratio(x, y):
     """The ratio of two numbers, where both are positive; else one."""
     positive = and_(x > 0, y > 0)
-    return switch(positive, x, 1) / switch(positive, y, 1)
+    one = np.asarray(1, dtype=x.dtype)
+    return switch(positive, x, one) / switch(positive, y, one)
 
 
 @awaits("loss_or_grads", "params")
@@ -197,5 +199,5 @@ def fromage(loss_or_grads=None, params=None, learning_rate=0.01, min_norm=1e-6):
     step = prepare("fromage", loss_or_grads, params, learning_rate=learning_rate, min_norm=min_norm)
     for p, g, (eta, c) in step:
         trust = maximum(norm(p), c) / maximum(norm(g), c)
-        step[p] = 1 / sqrt(1 + eta**2) * (p - eta * trust * g)
+        step[p] = (1 + eta**2) ** -0.5 * (p - eta * trust * g)
     return step.finish()
