@@ -23,7 +23,8 @@ class Row:
         Every hyper-parameter, with a value for the tests: a sum of few powers of two, so that it is the same number
         in every dtype, and unlike the default.
     keys
-        For one parameter, the slots in the order of the keys; ``"param"`` stands for the parameter.
+        For one parameter, the slots in the order of the keys; ``"param"`` stands for the parameter. Or a function of
+        its shape.
     whole
         The slots of the rule as a whole, which come last; ``"t"`` is the count of the updates.
     order
@@ -36,6 +37,11 @@ class Row:
         vector.
     reduces
         Whether a step needs sums over the parameter, as of a norm, or products of matrices: it is not one loop then.
+    shape
+        The shape, of 16 elements, that the rule is tested on where one shape is enough.
+    gradients
+        Makes the gradients it is tested on, as `oracles.gradients` does: tamer ones for a rule that decomposes
+        matrices, if no algorithm could decompose theirs to the tolerance of the tests.
     has_peers
         Whether torch, optax or Keras define it: then there are golden values.
     """
@@ -43,22 +49,27 @@ class Row:
     rule: Callable
     oracle: Callable
     hyper: dict
-    keys: tuple
+    keys: tuple | Callable
     whole: tuple = ()
     order: str = "by parameter"
     structure: tuple = ()
     coupled: bool = False
     reduces: bool = False
+    shape: tuple = (16,)
+    gradients: Callable = oracles.gradients
     has_peers: bool = True
 
     @property
     def name(self):
         return self.rule.__name__
 
-    @property
-    def slots(self):
-        """The slots kept for each parameter."""
-        return [key for key in self.keys if key != "param"]
+    def keys_of(self, p):
+        """The keys of a parameter."""
+        return self.keys(p.get_value().shape) if callable(self.keys) else self.keys
+
+    def slots_of(self, p):
+        """The slots kept for a parameter."""
+        return [key for key in self.keys_of(p) if key != "param"]
 
 
 EPS = 2.0**-20

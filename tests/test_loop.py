@@ -98,7 +98,7 @@ def test_every_rule(row, floatx):
         params = [make_param((4, 3), dtype, dtype) for dtype in ("float32", "float64")]
         grads = [pt.tanh(x * p) for p in params]
         updates = call(row, grads, params)
-        p = make_param((), "float64", "scheduled")
+        p = make_param(row.shape, "float64", "scheduled")
         schedules = {name: scheduled(value) for name, value in row.hyper.items()}
         updates = su.merge(updates, call(row, [pt.tanh(p + x.mean())], [p], **schedules))
         assert "/t" in "".join(v.name for v in updates)

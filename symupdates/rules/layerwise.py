@@ -40,7 +40,7 @@ def lars(loss_or_grads=None, params=None, learning_rate=0.1, momentum=0.9, weigh
     momentum : hyper-parameter
         The fraction :math:`\mu` of the velocity kept.
     weight_decay : hyper-parameter
-        The strength :math:`\lambda` of the decay, which is part of what is normalised. The paper uses 0.0005 and 0.0001.
+        The strength :math:`\lambda` of the decay, which is part of what is normalised.
     trust_coefficient : hyper-parameter
         The part :math:`\eta_t` of its weights' norm that a layer moves by in a step without momentum, at a rate of 1.
         The default is the paper's.
@@ -124,8 +124,8 @@ def lamb(
     Notes
     -----
     For large batches of what :func:`~symupdates.adamw` trains. The ratio of the norms is 1 where one of them is zero.
-    optax is the same. keras has no :math:`\lambda` inside: its ``weight_decay`` shrinks the weights before the step, and
-    its steps are these with ``weight_decay=0`` here and ``None`` there.
+    optax is the same. So is keras, without decay: its ``weight_decay`` is not part of :math:`u`, but shrinks the
+    weights before the step.
 
     State: ``m`` and ``v``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one for all
     parameters, the number of updates made. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
