@@ -36,7 +36,9 @@ class Row:
         Whether the step of a parameter depends on the gradients of the others: on all of them, as if they were one
         vector.
     reduces
-        Whether a step needs sums over the parameter, as of a norm, or products of matrices: it is not one loop then.
+        Whether a step needs sums over the parameter, as of a norm: it is not one loop then.
+    products
+        How many products of matrices a step on a matrix takes.
     shape
         The shape, of 16 elements, that the rule is tested on where one shape is enough.
     gradients
@@ -55,6 +57,7 @@ class Row:
     structure: tuple = ()
     coupled: bool = False
     reduces: bool = False
+    products: int = 0
     shape: tuple = (16,)
     gradients: Callable = oracles.gradients
     has_peers: bool = True
@@ -133,6 +136,37 @@ ROWS = [
         reduces=True,
     ),
     Row(symupdates.fromage, oracles.fromage, {"learning_rate": 0.125, "min_norm": 2.0**-10}, ("param",), reduces=True),
+    Row(
+        symupdates.muon,
+        oracles.muon,
+        {"learning_rate": 0.125, "momentum": 0.875, "weight_decay": 0.25, "epsilon": 2.0**-10},
+        lambda shape: ("m", "param") if len(shape) == 2 else ("param",),
+        structure=(
+            ("nesterov", True),
+            ("ns_steps", 5),
+            ("consistent_rms", None),
+            ("others", symupdates.sgd(learning_rate=0.125)),
+        ),
+        reduces=True,
+        products=15,
+        shape=(2, 8),
+    ),
+    Row(
+        symupdates.adafactor,
+        oracles.adafactor,
+        {
+            "learning_rate": 0.25,
+            "beta2_decay": -0.75,
+            "epsilon1": 2.0**-40,
+            "epsilon2": 2.0**-4,
+            "clip_threshold": 0.5,
+        },
+        lambda shape: ("r", "c", "param") if len(shape) == 2 else ("v", "param"),
+        whole=("t",),
+        structure=(("relative_step", True), ("min_dim_size_to_factor", 1)),
+        reduces=True,
+        shape=(4, 4),
+    ),
     # Learning-rate-free
     # Sampling
     # Rules that take the loss

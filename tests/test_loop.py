@@ -102,7 +102,9 @@ def test_every_rule(row, floatx):
         schedules = {name: scheduled(value) for name, value in row.hyper.items()}
         updates = su.merge(updates, call(row, [pt.tanh(p + x.mean())], [p], **schedules))
         assert "/t" in "".join(v.name for v in updates)
-        check_same_bits([grads[0].sum(), params[0]], updates, {x: normal(STEPS, 4, 3)}, PYTHON)
+        # The rewrites take other products of matrices for the same, inside the loop and outside.
+        check = check_close if row.products else check_same_bits
+        check([grads[1].sum(), params[0]], updates, {x: normal(STEPS, 4, 3)}, PYTHON)
 
 
 @pytest.mark.parametrize("dtype, floatx", [("float32", "float64"), ("float64", "float32")])

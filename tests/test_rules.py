@@ -295,14 +295,14 @@ def test_names_are_unique_whatever_the_parameters_are_called():
 
 @every_rule
 def test_a_schedule_brings_one_clock(row):
-    p, q = make_param((3, 2), "float64", "p"), make_param((2,), "float32", "q")
+    p, q = make_param((3, 2), "float64", "p"), make_param((2, 1), "float32", "q")
     seen = []
 
     def schedule(step):
         seen.append(step)
         return 0.5 / (1 + step)
 
-    grads = [pt.matrix(), pt.vector()]
+    grads = [pt.matrix(), pt.matrix()]
     updates = call(row, grads, [p, q], **dict.fromkeys(row.hyper, schedule))
     assert len(seen) == len(row.hyper) and len(set(seen)) == 1
     (clock,) = set(seen)

@@ -12,5 +12,6 @@ from oracles.adam import *  # noqa: F403
 from oracles.adaptive import *  # noqa: F403
 from oracles.common import *  # noqa: F403
 from oracles.layerwise import *  # noqa: F403
+from oracles.matrix import *  # noqa: F403
 from oracles.sgd import *  # noqa: F403
 from oracles.transforms import *  # noqa: F403
