@@ -12,7 +12,7 @@ from symupdates.loop import loop
 from symupdates.rules.adam import adam, adamax, adamw, amsgrad
 from symupdates.rules.adaptive import adadelta, adagrad, adagrad_window, rmsprop
 from symupdates.rules.layerwise import fromage, lamb, lars
-from symupdates.rules.matrix import adafactor, muon
+from symupdates.rules.matrix import adafactor, muon, shampoo, soap
 from symupdates.rules.sgd import momentum, nesterov_momentum, sgd
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
@@ -67,6 +67,8 @@ __all__ = [
     "fromage",
     "muon",
     "adafactor",
+    "shampoo",
+    "soap",
     # learning-rate-free
     # sampling
     # rules that take the loss

@@ -40,6 +40,11 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType
 
+try:
+    from pytensor.conditional import ifelse
+except ImportError:  # PyTensor before 3.3
+    from pytensor.ifelse import ifelse
+
 __all__ = ["StateTag", "Step", "awaits", "extend", "get_or_compute_grads", "is_state", "prepare"]
 
 
@@ -358,6 +363,14 @@ def like(key, value):
     return value if key.type.is_super(value.type) else pt.specify_shape(value, key.type.shape)
 
 
+def renewed(key, is_due, value, otherwise=None):
+    """`value` for `key` if `is_due`, a boolean scalar; else `otherwise`, by default `key`. Only that is computed.
+
+    So it is on the C backend and, from PyTensor 3.3 on, on NUMBA and JAX. Before, these two compute both always.
+    """
+    return ifelse(is_due, like(key, value), key if otherwise is None else like(key, otherwise))
+
+
 def gradient_of(p, g):
     """`g` in the dtype of `p`, and with its axes of length one: those that the arithmetic would take as unknown."""
     g = astype(pt.as_tensor_variable(g), p.dtype)
@@ -551,15 +564,18 @@ class Step:
         """A new count that belongs to the rule as a whole: an int64 scalar, 0 at first."""
         return self.state(None, slot, 0, (), "int64")
 
-    def bias_correction(self, beta):
+    def bias_correction(self, beta, t=None):
         r""":math:`1 - \beta^t`, what a moving average from zero has gathered of its weights after update `t`.
+
+        `t` is that of the step, unless it is given: for an average that began later.
 
         In the dtype of `beta` and exact to it at any `t`, which a power of a float32 near one is not: it is
         computed as ``-expm1(t * log(beta))`` from the integer `t`.
         """
-        if beta not in self._corrections:
-            self._corrections[beta] = -pt.expm1(astype(self.t, beta.dtype) * pt.log(beta))
-        return self._corrections[beta]
+        if (beta, t) not in self._corrections:
+            count = astype(self.t if t is None else t, beta.dtype)
+            self._corrections[beta, t] = -pt.expm1(count * pt.log(beta))
+        return self._corrections[beta, t]
 
     def hold(self, is_open):
         """Let nothing of the parameters change unless `is_open`, a boolean scalar.

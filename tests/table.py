@@ -44,6 +44,9 @@ class Row:
     gradients
         Makes the gradients it is tested on, as `oracles.gradients` does: tamer ones for a rule that decomposes
         matrices, if no algorithm could decompose theirs to the tolerance of the tests.
+    bases
+        Slots of a basis in which the rule computes, of unit vectors that are unique up to their signs. Rounding errors
+        are then relative to the largest element of a variable, not to each.
     has_peers
         Whether torch, optax or Keras define it: then there are golden values.
     """
@@ -60,6 +63,7 @@ class Row:
     products: int = 0
     shape: tuple = (16,)
     gradients: Callable = oracles.gradients
+    bases: tuple = ()
     has_peers: bool = True
 
     @property
@@ -73,6 +77,17 @@ class Row:
     def slots_of(self, p):
         """The slots kept for a parameter."""
         return [key for key in self.keys_of(p) if key != "param"]
+
+
+def shampoo_keys(shape):
+    """A matrix and its root for each axis."""
+    return (*(f"{slot}{axis}" for axis in range(len(shape)) for slot in "HP"), "param") if shape else ("H0", "param")
+
+
+def soap_keys(shape):
+    """A matrix and its eigenvectors for each axis of what is more than a vector."""
+    axes = [axis for axis, size in enumerate(shape) if size > 1]
+    return ("m", "v", "param", *(f"{slot}{axis}" for axis in axes for slot in "HQ" if len(axes) > 1))
 
 
 EPS = 2.0**-20
@@ -166,6 +181,33 @@ ROWS = [
         structure=(("relative_step", True), ("min_dim_size_to_factor", 1)),
         reduces=True,
         shape=(4, 4),
+    ),
+    Row(
+        symupdates.shampoo,
+        oracles.shampoo,
+        {"learning_rate": 0.125, "epsilon": 0.75},
+        shampoo_keys,
+        whole=("t",),
+        structure=(("every", 3), ("max_size", 20)),
+        reduces=True,
+        products=6,
+        shape=(4, 4),
+        gradients=oracles.tame_gradients,
+        has_peers=False,
+    ),
+    Row(
+        symupdates.soap,
+        oracles.soap,
+        MOMENTS,
+        soap_keys,
+        whole=("t",),
+        structure=(("every", 3), ("max_size", 20)),
+        reduces=True,
+        products=10,
+        shape=(4, 4),
+        gradients=oracles.tame_gradients,
+        bases=("Q0", "Q1"),
+        has_peers=False,
     ),
     # Learning-rate-free
     # Sampling

@@ -45,9 +45,9 @@ def values(updates):
     return [np.array(v.get_value()) for v in updates]
 
 
-def assert_close(got, trajectory, tolerance, label):
-    """Compare `got` with the last of `trajectory`, relative to the largest value each element has had."""
-    scale = np.max(np.abs(trajectory), axis=0)
+def assert_close(got, trajectory, tolerance, label, elementwise=True):
+    """Compare `got` with the last of `trajectory`, relative to the largest value each element, or any, has had."""
+    scale = np.max(np.abs(trajectory), axis=0 if elementwise else None)
     worst = np.max(np.abs(got - trajectory[-1]) - tolerance * scale, initial=-np.inf)
     assert worst <= 0, f"{label}: {got} instead of {trajectory[-1]} after {len(trajectory)} steps"
 
@@ -64,6 +64,7 @@ class Case:
         if "t" not in row.whole:  # that of a schedule
             self.keys.pop("t", None)
         assert set(self.keys) == {*row.keys_of(p), *row.whole}
+        self.bases = row.bases
         steps = row.oracle(p.get_value().astype("float64"), gradients, **dict(row.structure), **(row.hyper | hyper))
         self.expected = list(steps)
         assert len(self.expected) == STEPS
@@ -74,7 +75,10 @@ class Case:
             got = variable.get_value()
             assert got.dtype == variable.dtype, f"{variable.name} became {got.dtype}"
             trajectory = np.array([after[slot] for after in self.expected[: step + 1]], dtype="float64")
-            assert_close(got, trajectory, tolerance, f"{self.keys['param'].name}, {slot}")
+            if slot in self.bases:
+                got, trajectory = np.abs(got), np.abs(trajectory)
+            label = f"{self.keys['param'].name}, {slot}"
+            assert_close(got, trajectory, tolerance, label, elementwise=not self.bases)
 
 
 @every_rule

@@ -4,13 +4,14 @@ from math import prod
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.tensor import maximum, minimum, sqrt
+from pytensor.tensor import maximum, minimum, sqrt, switch
+from pytensor.tensor.linalg import eigh, qr
 
 from symupdates.compose import merge
-from symupdates.core import astype, awaits, prepare, total, whole_number
+from symupdates.core import astype, awaits, prepare, renewed, total, whole_number
 from symupdates.rules.adam import adamw
 
-__all__ = ["adafactor", "muon"]
+__all__ = ["adafactor", "muon", "shampoo", "soap"]
 
 
 def count(shape, dtype):
@@ -266,3 +267,237 @@ def muon(
             scale = astype(pt.as_tensor_variable(consistent_rms), p.dtype) * sqrt(maximum(rows, columns))
         step[p] = p - eta * (scale * x + decay * p)
     return merge(step.finish(), others(grads, rest)) if rest else step.finish()
+
+
+# --- A matrix for each axis -------------------------------------------------------------------------------------------
+
+
+def square(axis):
+    """The shape of a matrix for an axis."""
+    return lambda shape: (shape[axis], shape[axis])
+
+
+def along(axis):
+    """The shape of a vector along an axis, which broadcasts with the parameter."""
+    return lambda shape: tuple(n if i == axis else 1 for i, n in enumerate(shape))
+
+
+def times(matrix, x, axis):
+    """The matrix times each vector of `x` along an axis."""
+    if x.ndim == 1:
+        return matrix @ x
+    return pt.moveaxis(matrix @ pt.moveaxis(x, axis, -2), -2, axis)
+
+
+def turned(x, matrices):
+    """`x` with each of the axes in the dict multiplied by its matrix."""
+    for axis, matrix in matrices.items():
+        x = times(matrix, x, axis)
+    return x
+
+
+def second_moment(x, axis):
+    """The sum of the outer products with itself of each vector of `x` along an axis."""
+    if x.ndim == 1:
+        return pt.outer(x, x)
+    vectors = pt.moveaxis(x, axis, -2)
+    return total(vectors @ vectors.mT, axis=tuple(range(x.ndim - 2)))
+
+
+def decomposed(matrix):
+    """The eigenvalues and eigenvectors of a symmetric matrix; where it has NaNs or infinities, NaN, and no error."""
+    finite = pt.lt(abs(total(matrix)), np.inf)
+    values, vectors = eigh(switch(finite, matrix, pt.zeros_like(matrix)))
+    return values, switch(finite, vectors, np.asarray(np.nan, dtype=matrix.dtype))
+
+
+def inverse_root(matrix, epsilon, order):
+    """The matrix, positive semidefinite, plus epsilon times the identity, to the power of ``-1 / order``."""
+    values, vectors = decomposed(matrix)
+    return (vectors * (maximum(values, 0) + epsilon) ** np.asarray(-1 / order, matrix.dtype)) @ vectors.T
+
+
+@awaits("loss_or_grads", "params")
+def shampoo(loss_or_grads=None, params=None, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024):
+    r"""Shampoo: AdaGrad with a matrix for each axis of a parameter in the place of one number for each element.
+
+    .. math::
+        L &\leftarrow L + g g^\top \\
+        R &\leftarrow R + g^\top g \\
+        p &\leftarrow p - \eta\, (L + \epsilon I)^{-1/4}\, g\, (R + \epsilon I)^{-1/4}
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`: the norm of the first step of a matrix as an operator. No singular value of a later
+        step is larger.
+    epsilon : hyper-parameter
+        Keeps directions without gradients at rest, in units of the squared gradient: it is added to the eigenvalues.
+        Those of float32 have errors of about a millionth of the largest one.
+    every : int
+        Compute the roots only at the first of so many updates, and use them in all. At 1, the paper's, they are not
+        kept. They are what the step costs, about 20 :math:`n^3` operations for an axis of length :math:`n`.
+    max_size : int
+        The longest axis that is given a matrix. A longer one is given the diagonal of it only.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: for each of its axes the next value of ``H0``, ``H1`` …, if `every` is more than 1
+        with that of ``P0``, ``P1`` …; then its own. With `every` or a schedule: last, the count ``t``.
+
+    Raises
+    ------
+    ValueError
+        If `every` or `max_size` is not a whole number of at least 1.
+
+    Notes
+    -----
+    For :math:`k` axes, each matrix :math:`H_i` sums the products over all the others, and the exponent is
+    :math:`-1/(2k)`. A vector has the full matrix of AdaGrad, a scalar is stepped as by :func:`~symupdates.adagrad`.
+    There is no momentum: add it by :func:`~symupdates.apply_momentum`.
+
+    Between the updates that compute the roots, the C backend does not, nor do NUMBA and JAX from PyTensor 3.3 on.
+    Before that, they compute them always, and `every` saves nothing there.
+
+    State: ``H0``, ``H1`` …, zero at first, a matrix for each axis; for one longer than `max_size`, of the parameter's
+    shape, but all other axes of length one. ``P0``, ``P1`` …, zero at first, the roots of those matrices. All of the
+    parameter's dtype. ``t``, an int64 scalar, the number of updates made. Hyper-parameters, partials and the other
+    errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] V. Gupta, T. Koren and Y. Singer (2018). Shampoo: preconditioned stochastic tensor optimization. ICML.
+       arXiv:1802.09568.
+    """
+    whole_number("shampoo: every", every)
+    whole_number("shampoo: max_size", max_size)
+    step = prepare("shampoo", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
+    for p, g, (eta, eps) in step:
+        sizes = p.get_value(borrow=True).shape or (0,)
+        order = 2 * len(sizes)
+        u = g
+        for axis, size in enumerate(sizes):
+            if 0 < size <= max_size:
+                H = step.state(p, f"H{axis}", shape=square(axis))
+                step[H] = H + second_moment(g, axis)
+                root = inverse_root(step[H], eps, order)
+                if every > 1:
+                    P = step.state(p, f"P{axis}", shape=square(axis))
+                    root = step[P] = renewed(P, pt.eq(step.t % every, 1), root)
+                u = times(root, u, axis)
+            else:
+                H = step.state(p, f"H{axis}", shape=along(axis))
+                others = tuple(i for i in range(p.ndim) if i != axis)
+                step[H] = H + total(g**2, axis=others, keepdims=True)
+                u = u * (step[H] + eps) ** np.asarray(-1 / order, p.dtype)
+        step[p] = p - eta * astype(u, p.dtype)
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def soap(
+    loss_or_grads=None,
+    params=None,
+    learning_rate=0.003,
+    beta1=0.95,
+    beta2=0.95,
+    epsilon=1e-8,
+    every=10,
+    max_size=1024,
+):
+    r"""SOAP: Adam in the basis of the eigenvectors of Shampoo's matrices.
+
+    .. math::
+        m &\leftarrow \beta_1 m + (1 - \beta_1)\, g \\
+        v &\leftarrow \beta_2 v + (1 - \beta_2)\, (Q_L^\top g\, Q_R)^2 \\
+        p &\leftarrow p - \eta\, \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t}\,
+            Q_L \frac{Q_L^\top m\, Q_R}{\sqrt{v} + \epsilon}\, Q_R^\top \\
+        L &\leftarrow \beta_2 L + (1 - \beta_2)\, g g^\top \\
+        R &\leftarrow \beta_2 R + (1 - \beta_2)\, g^\top g \\
+        Q_L, Q_R &\leftarrow \operatorname{qr}(L Q_L), \operatorname{qr}(R Q_R)
+            \quad \text{every few updates}
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, as :func:`adam`'s. The default is the authors'.
+    beta1, beta2 : hyper-parameter
+        The decays :math:`\beta_1, \beta_2` of the averages, the second also of the matrices. The defaults are the
+        authors'.
+    epsilon : hyper-parameter
+        Keeps a coordinate without gradients at rest; as in :func:`adam`.
+    every : int
+        The number of updates from one step of the power iteration to the next. The default is the authors'.
+    max_size : int
+        The longest axis that is given a matrix. A longer one keeps the basis that it has.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``m``, of its ``v``, its own, then for each of its axes those
+        of ``H0`` and ``Q0``, ``H1`` and ``Q1`` …; last, the count ``t``.
+
+    Raises
+    ------
+    ValueError
+        If `every` or `max_size` is not a whole number of at least 1.
+
+    Notes
+    -----
+    The first gradient of a matrix only makes its basis, by the decomposition of :math:`L` and :math:`R`, and the step
+    and its :math:`t` begin at the second, as in the authors' program. In its own basis a gradient is diagonal, but for
+    rounding errors, of which Adam's first step would make full steps. Vectors, scalars, and whatever has fewer than two
+    axes longer than one have no such basis: their steps are :func:`adam`'s from the first on. Of more than two axes,
+    each has its matrix. The basis of directions without gradients is arbitrary; so, before the gradients have spanned
+    all directions, backends may take steps that differ.
+
+    The decomposition and the power iteration are computed only when they are due on the C backend, and on NUMBA and JAX
+    from PyTensor 3.3 on; before that, these two compute them at every update.
+
+    State: ``m`` and ``v``, zero at first, of the parameter's shape; ``H0``, ``H1`` … (:math:`L, R`) and ``Q0``,
+    ``Q1`` … (:math:`Q_L, Q_R`), zero at first, a matrix each for each axis; all of its dtype. ``t``, an int64 scalar,
+    one for all parameters, the number of updates made. Hyper-parameters, partials and the other errors are as for
+    :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] N. Vyas, D. Morwani, R. Zhao, M. Kwun, I. Shapira, D. Brandfonbrener, L. Janson and S. Kakade (2024). SOAP:
+       improving and stabilizing Shampoo using Adam. arXiv:2409.11321.
+    """
+    whole_number("soap: every", every)
+    whole_number("soap: max_size", max_size)
+    step = prepare(
+        "soap", loss_or_grads, params, learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon
+    )
+    for p, g, (eta, beta1, beta2, eps) in step:
+        m = step.state(p, "m")
+        v = step.state(p, "v")
+        sizes = p.get_value(borrow=True).shape
+        is_matrix = sum(size > 1 for size in sizes) > 1
+        axes = [axis for axis, size in enumerate(sizes) if is_matrix and 1 < size <= max_size]
+        Q = {axis: step.state(p, f"Q{axis}", shape=square(axis)) for axis in axes}
+        H = {axis: step.state(p, f"H{axis}", shape=square(axis)) for axis in axes}
+        is_first = pt.eq(step.t, 1)
+        t = maximum(step.t - 1, 1) if axes else step.t
+        Q_T = {axis: matrix.T for axis, matrix in Q.items()}
+        alpha = eta * sqrt(step.bias_correction(beta2, t)) / step.bias_correction(beta1, t)
+        m_next = beta1 * m + (1 - beta1) * g
+        v_next = beta2 * v + (1 - beta2) * turned(g, Q_T) ** 2
+        u = turned(turned(m_next, Q_T) / (sqrt(v_next) + eps), Q)
+        p_next = p - alpha * astype(u, p.dtype)
+        for key, value in ((m, m_next), (v, v_next), (p, p_next)):
+            step[key] = switch(is_first, key, value) if axes else value
+        for axis in axes:
+            step[H[axis]] = beta2 * H[axis] + (1 - beta2) * second_moment(g, axis)
+            iterated = renewed(Q[axis], pt.eq(t % every, 0), qr(step[H[axis]] @ Q[axis])[0])
+            step[Q[axis]] = renewed(Q[axis], is_first, decomposed(step[H[axis]])[1], iterated)
+    return step.finish()
