@@ -20,7 +20,9 @@ from symupdates.rules.adaptive import (
     rmsprop,
     sm3,
 )
+from symupdates.rules.layerwise import fromage, lamb, lars
 from symupdates.rules.lbfgs import lbfgs
+from symupdates.rules.matrix import adafactor, muon, shampoo, soap
 from symupdates.rules.moments import (
     adabelief,
     adan,
@@ -124,6 +126,13 @@ __all__ = [
     "qhadam",
     "optimistic_adam",
     # layers and matrices
+    "lars",
+    "lamb",
+    "fromage",
+    "muon",
+    "adafactor",
+    "shampoo",
+    "soap",
     # learning-rate-free
     "dadapt_adam",
     "prodigy",

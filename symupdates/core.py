@@ -41,6 +41,11 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType
 
+try:
+    from pytensor.conditional import ifelse
+except ImportError:  # PyTensor before 3.3
+    from pytensor.ifelse import ifelse
+
 __all__ = ["StateTag", "Step", "awaits", "extend", "get_or_compute_grads", "is_state", "prepare", "require_loss"]
 
 
@@ -377,6 +382,14 @@ def like(key, value):
     return value if key.type.in_same_class(value.type) else pt.second(key, value)
 
 
+def renewed(key, is_due, value, otherwise=None):
+    """`value` for `key` if `is_due`, a boolean scalar; else `otherwise`, by default `key`. Only that is computed.
+
+    So it is on the C backend and, from PyTensor 3.3 on, on NUMBA and JAX. Before, these two compute both always.
+    """
+    return ifelse(is_due, like(key, value), key if otherwise is None else like(key, otherwise))
+
+
 def gradient_of(p, g):
     """`g` in the dtype of `p`, and with its axes of length one: those that the arithmetic would take as unknown."""
     g = astype(pt.as_tensor_variable(g), p.dtype)
@@ -590,15 +603,18 @@ class Step:
         """A new count that belongs to the rule as a whole: an int64 scalar, 0 at first."""
         return self.state(None, slot, 0, (), "int64")
 
-    def bias_correction(self, beta):
+    def bias_correction(self, beta, t=None):
         r""":math:`1 - \beta^t`, what a moving average from zero has gathered of its weights after update `t`.
+
+        `t` is that of the step, unless it is given: for an average that began later.
 
         In the dtype of `beta` and exact to it at any `t`, which a power of a float32 near one is not: it is
         computed as ``-expm1(t * log(beta))`` from the integer `t`.
         """
-        if beta not in self._corrections:
-            self._corrections[beta] = -pt.expm1(astype(self.t, beta.dtype) * pt.log(beta))
-        return self._corrections[beta]
+        if (beta, t) not in self._corrections:
+            count = astype(self.t if t is None else t, beta.dtype)
+            self._corrections[beta, t] = -pt.expm1(count * pt.log(beta))
+        return self._corrections[beta, t]
 
     def total(self, tensors):
         """The sum of all elements of some tensors, such as one for each parameter, in the widest dtype of these."""

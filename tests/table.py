@@ -23,8 +23,8 @@ class Row:
         Every hyper-parameter, with a value for the tests: a sum of few powers of two, so that it is the same number
         in every dtype, and unlike the default.
     keys
-        For one parameter, the slots in the order of the keys; ``"param"`` stands for the parameter. Where they depend
-        on the parameter's number of dimensions, a function of that.
+        For one parameter, the slots in the order of the keys; ``"param"`` stands for the parameter. Or a function of
+        its shape.
     whole
         The slots of the rule as a whole, which come last; ``"t"`` is the count of the updates. A rule with a ``"rng"``
         draws random numbers, and its oracle takes their streams and places: see oracles/sampling.py.
@@ -38,6 +38,16 @@ class Row:
         vector.
     fused
         Whether the step is one loop over the elements of each parameter, in place. Not where anything is summed before.
+    products
+        How many products of matrices a step on a matrix takes.
+    shape
+        The shape, of 16 elements, that the rule is tested on where one shape is enough.
+    gradients
+        Makes the gradients it is tested on, as `oracles.gradients` does: tamer ones for a rule that decomposes
+        matrices, if no algorithm could decompose theirs to the tolerance of the tests.
+    bases
+        Slots of a basis in which the rule computes, of unit vectors that are unique up to their signs. Rounding errors
+        are then relative to the largest element of a variable, not to each.
     has_peers
         Whether torch, optax or Keras define it: then there are golden values.
     """
@@ -51,24 +61,39 @@ class Row:
     structure: tuple = ()
     coupled: bool = False
     fused: bool = True
+    products: int = 0
+    shape: tuple = (16,)
+    gradients: Callable = oracles.gradients
+    bases: tuple = ()
     has_peers: bool = True
 
     @property
     def name(self):
         return self.rule.__name__
 
-    def keys_of(self, ndim):
-        """The slots of a parameter of so many dimensions, and the parameter itself, in the order of the keys."""
-        return self.keys(ndim) if callable(self.keys) else self.keys
+    def keys_of(self, p):
+        """The keys of a parameter."""
+        return self.keys(p.get_value().shape) if callable(self.keys) else self.keys
 
-    def slots(self, ndim):
-        """The slots kept for each parameter of so many dimensions."""
-        return [key for key in self.keys_of(ndim) if key != "param"]
+    def slots_of(self, p):
+        """The slots kept for a parameter."""
+        return [key for key in self.keys_of(p) if key != "param"]
 
     @property
     def draws(self):
         """Whether it draws random numbers."""
         return "rng" in self.whole
+
+
+def shampoo_keys(shape):
+    """A matrix and its root for each axis."""
+    return (*(f"{slot}{axis}" for axis in range(len(shape)) for slot in "HP"), "param") if shape else ("H0", "param")
+
+
+def soap_keys(shape):
+    """A matrix and its eigenvectors for each axis of what is more than a vector."""
+    axes = [axis for axis, size in enumerate(shape) if size > 1]
+    return ("m", "v", "param", *(f"{slot}{axis}" for axis in axes for slot in "HQ" if len(axes) > 1))
 
 
 EPS = 2.0**-20
@@ -191,7 +216,7 @@ ROWS = [
         symupdates.sm3,
         oracles.sm3,
         {"learning_rate": 0.5, "momentum": 0.75, "epsilon": EPS},
-        lambda ndim: (*(f"accu_{axis}" for axis in range(max(ndim, 1))), "m", "param"),
+        lambda shape: (*(f"accu_{axis}" for axis in range(max(len(shape), 1))), "m", "param"),
         fused=False,
     ),
     Row(
@@ -299,6 +324,80 @@ ROWS = [
         whole=("t",),
     ),
     # Layers and matrices
+    Row(
+        symupdates.lars,
+        oracles.lars,
+        {"learning_rate": 0.75, "momentum": 0.875, "weight_decay": 0.25, "trust_coefficient": 0.125},
+        ("velocity", "param"),
+        fused=False,
+    ),
+    Row(
+        symupdates.lamb,
+        oracles.lamb,
+        {**MOMENTS, "weight_decay": 0.25},
+        ("m", "v", "param"),
+        whole=("t",),
+        fused=False,
+    ),
+    Row(symupdates.fromage, oracles.fromage, {"learning_rate": 0.125, "min_norm": 2.0**-10}, ("param",), fused=False),
+    Row(
+        symupdates.muon,
+        oracles.muon,
+        {"learning_rate": 0.125, "momentum": 0.875, "weight_decay": 0.25, "epsilon": 2.0**-10},
+        lambda shape: ("m", "param") if len(shape) == 2 else ("param",),
+        structure=(
+            ("nesterov", True),
+            ("ns_steps", 5),
+            ("consistent_rms", None),
+            ("others", symupdates.sgd(learning_rate=0.125)),
+        ),
+        fused=False,
+        products=15,
+        shape=(2, 8),
+    ),
+    Row(
+        symupdates.adafactor,
+        oracles.adafactor,
+        {
+            "learning_rate": 0.25,
+            "beta2_decay": -0.75,
+            "epsilon1": 2.0**-40,
+            "epsilon2": 2.0**-4,
+            "clip_threshold": 0.5,
+        },
+        lambda shape: ("r", "c", "param") if len(shape) == 2 else ("v", "param"),
+        whole=("t",),
+        structure=(("relative_step", True), ("min_dim_size_to_factor", 1)),
+        fused=False,
+        shape=(4, 4),
+    ),
+    Row(
+        symupdates.shampoo,
+        oracles.shampoo,
+        {"learning_rate": 0.125, "epsilon": 0.75},
+        shampoo_keys,
+        whole=("t",),
+        structure=(("every", 3), ("max_size", 20)),
+        fused=False,
+        products=6,
+        shape=(4, 4),
+        gradients=oracles.tame_gradients,
+        has_peers=False,
+    ),
+    Row(
+        symupdates.soap,
+        oracles.soap,
+        MOMENTS,
+        soap_keys,
+        whole=("t",),
+        structure=(("every", 3), ("max_size", 20)),
+        fused=False,
+        products=10,
+        shape=(4, 4),
+        gradients=oracles.tame_gradients,
+        bases=("Q0", "Q1"),
+        has_peers=False,
+    ),
     # Learning-rate-free
     Row(
         symupdates.dadapt_adam,

@@ -4,7 +4,6 @@ from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
-import oracles
 import pytensor
 import pytensor.tensor as pt
 from table import ROWS
@@ -13,26 +12,28 @@ from test_rules import PYTHON, STEPS, TOLERANCE, assert_close, call, every_rule,
 import symupdates as su
 from symupdates.core import is_state
 
-SHAPE = (16,)
 USUAL_STEP = pytensor.shared(1.0)  # half of a rule's steps are longer; set for each
-START = make_param(SHAPE, "float64").get_value()
-GIVEN = oracles.gradients(STEPS, SHAPE)
-BAD = [np.where(np.arange(16) == 3, np.nan, g) if t % 5 in (0, 3) else g for t, g in enumerate(GIVEN)]
 
 
 class Bare:
     """The rule alone, on one parameter."""
 
     def __init__(self, row, dtype):
-        g = pt.tensor("g", shape=SHAPE, dtype="float64")
-        self.p = make_param(SHAPE, dtype, "p")
+        g = pt.tensor("g", shape=row.shape, dtype="float64")
+        self.given = row.gradients(STEPS, row.shape)
+        at_one_place = np.arange(16).reshape(row.shape) == 3
+        self.bad = [np.where(at_one_place & (t % 5 in (0, 3)), np.nan, g) for t, g in enumerate(self.given)]
+        self.start = make_param(row.shape, "float64").get_value()
+        self.p = make_param(row.shape, dtype, "p")
         self.updates = call(row, [g], [self.p])
         self.step = pytensor.function([g], [], updates=self.updates, mode=PYTHON)
-        path = [START, *(self.p.get_value() for _ in plainly(self))]
-        self.usual_step = np.float32(np.median(np.linalg.norm(np.diff(path, axis=0), axis=1))).item()
+        path = [self.start, *(self.p.get_value() for _ in plainly(self))]
+        self.usual_step = np.float32(
+            np.median([np.linalg.norm(after - before) for before, after in pairwise(path)])
+        ).item()
 
     def begin(self):
-        self.p.set_value(START.astype(self.p.dtype))
+        self.p.set_value(self.start.astype(self.p.dtype))
         su.reset(self.updates)
 
     def values(self):
@@ -62,26 +63,26 @@ def bare_rule(name, dtype):
 
 
 def plainly(bare):
-    for g in GIVEN:
+    for g in bare.given:
         bare.step(g)
         yield
 
 
 def clipped(bare):
-    for g in GIVEN:
+    for g in bare.given:
         bare.step(g * min(1, 1 / np.linalg.norm(g)))
         yield
 
 
 def penalized(bare):
-    for g in GIVEN:
+    for g in bare.given:
         bare.step(g + 0.125 * bare.p.get_value())
         yield
 
 
 def stepping(bare, change):
     """Make each step and then another of it: `change` is given the parameter before, after, and the count."""
-    for t, g in enumerate(GIVEN, start=1):
+    for t, g in enumerate(bare.given, start=1):
         before = bare.p.get_value()
         bare.step(g)
         bare.p.set_value(change(before, bare.p.get_value(), t).astype(bare.p.dtype))
@@ -113,7 +114,7 @@ def looking_ahead(bare):
 
 
 def finite_only(bare):
-    for g in BAD:
+    for g in bare.bad:
         if np.isfinite(g).all():
             bare.step(g)
         else:
@@ -127,7 +128,7 @@ def bound(usual, step):
 
 
 def small_only(bare):
-    for t, g in enumerate(GIVEN):
+    for t, g in enumerate(bare.given):
         before = bare.values()
         bare.step(g)
         if not np.linalg.norm(bare.p.get_value() - before["param"]) <= bound(bare.usual_step, t):
@@ -140,12 +141,12 @@ def gathered(bare, mean):
         for _ in range(2):
             bare.skip()
             yield
-        bare.step(sum(GIVEN[t : t + 3]) / (3 if mean else 1))
+        bare.step(sum(bare.given[t : t + 3]) / (3 if mean else 1))
         yield
 
 
 def frozen(bare):
-    for t, g in enumerate(GIVEN):
+    for t, g in enumerate(bare.given):
         if t >= 7:
             bare.step(g)
         else:
@@ -190,11 +191,11 @@ COMPOSITIONS = {
 
 def composed(row, dtype):
     """All compositions of a rule in one dict: it, and for each the parameter and state by slot."""
-    inputs = {name: pt.tensor(name, shape=SHAPE, dtype="float64") for name in ("given", "bad")}
+    inputs = {name: pt.tensor(name, shape=row.shape, dtype="float64") for name in ("given", "bad")}
     rule = partial(row.rule, **dict(row.structure), **row.hyper)
     updates, keys = {}, {}
     for name, (compose, _) in COMPOSITIONS.items():
-        p = make_param(SHAPE, dtype, name)
+        p = make_param(row.shape, dtype, name)
         more = compose(rule)([inputs["bad" if name == "if finite" else "given"]], [p])
         keys[name] = {slot_of(v): v for v in more if v is p or (is_state(v) and v.tag.symupdates.rule == row.name)}
         updates |= more
@@ -207,14 +208,14 @@ def check(row, dtype, mode):
     inputs, updates, keys = composed(row, dtype)
     step = pytensor.function(inputs, [], updates=updates, mode=mode)
     paths = {name: [] for name in COMPOSITIONS}
-    for given, bad in zip(GIVEN, BAD, strict=True):
+    for given, bad in zip(bare.given, bare.bad, strict=True):
         step(given, bad)
         for name, variables in keys.items():
             paths[name].append({slot: np.array(v.get_value()) for slot, v in variables.items()})
             assert all(v.get_value().dtype == v.dtype for v in variables.values()), name
     for name, (_, by_hand) in COMPOSITIONS.items():
         bare.begin()
-        slots = {*row.keys_of(len(SHAPE)), *row.whole}
+        slots = {*row.keys_of(bare.p), *row.whole}
         assert slots <= set(keys[name])
         expected = {slot: [] for slot in slots}
         for t, _ in enumerate(by_hand(bare)):
@@ -242,7 +243,7 @@ def test_the_gates_have_work(row):
     """Some steps are small enough, and some are not; some gradients are finite, and some are not."""
     bare = bare_rule(row.name, "float64")
     bare.begin()
-    path = [START, *(bare.p.get_value() for _ in small_only(bare))]
+    path = [bare.start, *(bare.p.get_value() for _ in small_only(bare))]
     stood = sum(np.array_equal(a, b) for a, b in pairwise(path))
     assert 0 < stood < STEPS
-    assert 0 < sum(not np.isfinite(g).all() for g in BAD) < STEPS
+    assert 0 < sum(not np.isfinite(g).all() for g in bare.bad) < STEPS

@@ -1,7 +1,7 @@
 """The rules and their oracles against what torch, optax, Keras and Lasagne computed: see golden/generate.py."""
 
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +109,7 @@ def test_oracle(family, case):
     if transform is None:
         states = rule(p, grads, **hyper)
     else:
-        states = getattr(oracles, transform)(p, grads, rule, **transform_hyper, **hyper)
+        states = getattr(oracles, transform)(p, grads, partial(rule, **hyper), **transform_hyper)
     check(family, case, [state["param"] for state in states])
 
 

@@ -13,8 +13,8 @@ from symupdates import adam, adjustable, apply_weight_decay, chain, gradients, h
 
 @every_rule
 def test_all_of_every_rule(row):
-    p = make_param((3,), "float32", "p")
-    updates = call(row, [pt.tensor("g", shape=(3,), dtype="float64")], [p])
+    p = make_param((3, 2), "float32", "p")
+    updates = call(row, [pt.tensor("g", shape=(3, 2), dtype="float64")], [p])
     found = hyperparameters(updates)
     assert list(found) == [f"{row.name}/{name}" for name in row.hyper]
     for name, x in found.items():
@@ -24,16 +24,16 @@ def test_all_of_every_rule(row):
 @every_rule
 def test_any_can_be_changed(row):
     """Set to other values, they give what a dict made with those gives."""
-    g = pt.tensor("g", shape=(16,), dtype="float64")
+    g = pt.tensor("g", shape=row.shape, dtype="float64")
     other = {name: value / 2 for name, value in row.hyper.items()}
-    p, q = make_param((16,), "float64", "p"), make_param((16,), "float64", "q")
+    p, q = make_param(row.shape, "float64", "p"), make_param(row.shape, "float64", "q")
     updates = adjustable(call(row, [g], [p]))
     expected = call(row, [g], [q], **other)
     for name, value in other.items():
         named(updates)[f"{row.name}/{name}"].set_value(value)
     step = pytensor.function([g], [], updates=updates | expected, mode=PYTHON)
     for t in range(5):
-        step(np.random.default_rng(t).normal(size=16))
+        step(np.random.default_rng(t).normal(size=row.shape))
     np.testing.assert_allclose(p.get_value(), q.get_value(), rtol=1e-12)
 
 

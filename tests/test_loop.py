@@ -100,12 +100,13 @@ def test_every_rule(row):
         params = [make_param((4, 3), dtype, dtype) for dtype in ("float64" if long_sums else "float32", "float64")]
         grads = [pt.tanh(x * p) for p in params]
         updates = call(row, grads, params)
-        p = make_param((), "float64", "scheduled")
+        p = make_param(row.shape, "float64", "scheduled")
         schedules = {name: scheduled(value) for name, value in row.hyper.items()}
         updates = su.merge(updates, call(row, [pt.tanh(p + x.mean())], [p], **schedules))
         assert "/t" in "".join(v.name for v in updates)
-        check = check_close if long_sums else check_same_bits
-        check([grads[0].sum(), params[0]], updates, {x: normal(STEPS, 4, 3)}, PYTHON)
+        # The rewrites take other products of matrices for the same, inside the loop and outside.
+        check = check_close if long_sums or row.products else check_same_bits
+        check([grads[1].sum(), params[0]], updates, {x: normal(STEPS, 4, 3)}, PYTHON)
 
 
 def test_backends(backend_and_dtype):

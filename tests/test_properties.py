@@ -121,7 +121,7 @@ def test_groups_of_one_rule_are_the_rule(row, steps):
     expected, got = bare(row.name)(steps), in_groups(row.name)(steps)
     for key in set(expected) & set(got):
         np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
-    slots = {f"{name}/{row.name}/{slot}" for name in SHAPES for slot in row.slots(len(SHAPES[name]))}
+    slots = {f"{p}/{row.name}/{slot}" for p in bare(row.name).params for slot in row.slots_of(p)}
     assert slots | set(SHAPES) <= set(expected) & set(got)
 
 

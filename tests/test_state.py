@@ -12,7 +12,6 @@ import zipfile
 from collections import OrderedDict
 
 import numpy as np
-import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
@@ -25,15 +24,15 @@ from symupdates.state import load, load_state_dict, reset, save, state_dict, to_
 
 def build(row):
     """A rule with schedules, accelerated, on a named and an unnamed parameter; its training function's argument."""
-    g = pt.tensor("g", shape=(16,), dtype="float64")
-    params = [make_param((16,), "float64", "p"), make_param((16,), "float32", None, seed=1)]
+    g = pt.tensor("g", shape=row.shape, dtype="float64")
+    params = [make_param(row.shape, "float64", "p"), make_param(row.shape, "float32", None, seed=1)]
     hyper = {name: scheduled(value) for name, value in row.hyper.items()}
     return g, apply_momentum(call(row, [g, g], params, **hyper), momentum=scheduled(0.5))
 
 
 @every_rule
 def test_a_run_is_resumed_from_a_file(row, tmp_path):
-    given = oracles.gradients(6, (16,))
+    given = row.gradients(6, row.shape)
     g, updates = build(row)
     step = pytensor.function([g], [], updates=updates, mode=PYTHON)
     for t in range(3):

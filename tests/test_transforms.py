@@ -41,9 +41,9 @@ every_transform = pytest.mark.parametrize(
 @every_rule
 def test_numbers_on_every_rule(transform, row):
     """A rule's steps, accelerated: the parameters only, not the rule's own state."""
-    given = oracles.gradients(STEPS, (16,))
-    g = pt.tensor("g", shape=(16,), dtype="float64")
-    p = make_param((16,), "float64", "p")
+    given = row.gradients(STEPS, row.shape)
+    g = pt.tensor("g", shape=row.shape, dtype="float64")
+    p = make_param(row.shape, "float64", "p")
     rule = partial(row.oracle, **dict(row.structure), **row.hyper)
     expected = list(getattr(oracles, transform.__name__)(p.get_value(), given, rule, momentum=0.75))
     updates = transform(call(row, [g], [p]), momentum=0.75)

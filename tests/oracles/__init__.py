@@ -11,7 +11,9 @@ Gradients are drawn one at a time, after the last yield: a generator of gradient
 from oracles.adam import *  # noqa: F403
 from oracles.adaptive import *  # noqa: F403
 from oracles.common import *  # noqa: F403
+from oracles.layerwise import *  # noqa: F403
 from oracles.loss import *  # noqa: F403
+from oracles.matrix import *  # noqa: F403
 from oracles.moments import *  # noqa: F403
 from oracles.rate_free import *  # noqa: F403
 from oracles.sampling import *  # noqa: F403

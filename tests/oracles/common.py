@@ -15,6 +15,11 @@ def moved(p, sent):
     return p if sent is None else sent
 
 
+def tame_gradients(steps, shape, seed=0):
+    """A sequence of float64 gradients of one size: the sums of their products are well-conditioned."""
+    return np.random.default_rng(seed).normal(0.3, 1.0, (steps, *shape))
+
+
 def gradients(steps, shape, seed=0):
     """A sequence of float64 gradients that tells the variants of the rules apart: an array of shape (steps, *shape).
 

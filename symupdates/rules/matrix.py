@@ -1,0 +1,503 @@
+"""Rules that take a parameter for what it is: a matrix."""
+
+from math import prod
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.tensor import maximum, minimum, sqrt, switch
+from pytensor.tensor.linalg import eigh, qr
+
+from symupdates.compose import merge
+from symupdates.core import astype, awaits, prepare, renewed, total, whole_number
+from symupdates.rules.adam import adamw
+
+__all__ = ["adafactor", "muon", "shampoo", "soap"]
+
+
+def count(shape, dtype):
+    """The number of elements of a shape, as a scalar variable; one for none."""
+    return maximum(astype(pt.as_tensor_variable(prod(shape)), dtype), np.asarray(1, dtype))
+
+
+def mean(x, axis):
+    return total(x, axis=axis) / count((x.shape[axis],), x.dtype)
+
+
+def rms(x):
+    return sqrt(total(x**2) / count(tuple(x.shape), x.dtype))
+
+
+@awaits("loss_or_grads", "params")
+def adafactor(
+    loss_or_grads=None,
+    params=None,
+    learning_rate=0.01,
+    beta2_decay=-0.8,
+    epsilon1=1e-30,
+    epsilon2=1e-3,
+    clip_threshold=1.0,
+    relative_step=True,
+    min_dim_size_to_factor=1,
+):
+    r"""Adafactor: the squared gradients of a matrix are averaged over its rows and columns, and only that is kept.
+
+    .. math::
+        \beta_t &= 1 - t^{-0.8} \\
+        r &\leftarrow \beta_t r + (1 - \beta_t) \operatorname{mean}_j(g_{ij}^2 + \epsilon_1) \\
+        c &\leftarrow \beta_t c + (1 - \beta_t) \operatorname{mean}_i(g_{ij}^2 + \epsilon_1) \\
+        u_{ij} &= g_{ij} \bigg/ \sqrt{\frac{r_i\, c_j}{\operatorname{mean}(r)}} \\
+        p &\leftarrow p - \min(\eta, 1/\sqrt t)\, \max(\epsilon_2, \operatorname{rms}(p))\,
+            \frac{u}{\max(1, \operatorname{rms}(u) / d)}
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The largest step :math:`\eta`, as a fraction of the root mean square of the parameter. The default is the
+        paper's.
+    beta2_decay : hyper-parameter
+        The exponent of :math:`t` in the decay of the averages: the longer training lasts, the further they reach back.
+        The default, -0.8, is the paper's; optax gives it as 0.8.
+    epsilon1 : hyper-parameter
+        Keeps a row or column without gradients at rest, in units of the squared gradient.
+    epsilon2 : hyper-parameter
+        The least root mean square that a parameter is taken to have: it lets one move that begins at zero.
+    clip_threshold : hyper-parameter
+        The largest root mean square :math:`d` of :math:`u`, which is about 1 while gradients do not grow.
+    relative_step : bool
+        Let the rate fall as :math:`1/\sqrt t` once that is less than `learning_rate`. Otherwise it is `learning_rate`,
+        for schedules.
+    min_dim_size_to_factor : int
+        Factor only parameters whose last two axes are both at least this long: for the small ones there is little to
+        save. The average of all others is kept as it is. optax has 128.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next values of its ``r`` and ``c``, or of its ``v``, then its own; last, the
+        count ``t``.
+
+    Raises
+    ------
+    ValueError
+        If `min_dim_size_to_factor` is not a whole number of at least 1.
+
+    Notes
+    -----
+    For models whose state must not take as much memory as they do: that of a matrix takes one row and one column. The
+    average is that of the squares if they are a row times a column; vectors and scalars keep it as :math:`v` of their
+    shape, and :math:`u = g/\sqrt v`. Of more than two axes, the last two are factored. There is no momentum; for it,
+    add :func:`~symupdates.apply_momentum`, which takes as much memory as the parameters.
+
+    torch has no :math:`\epsilon_1` in the averages but bounds both roots by its own from below: with zero for both, it
+    is the same. keras is the same, but its ``relative_step=False`` has no effect, and for each matrix it holds the
+    product of :math:`r` and :math:`c` as state, too. optax with ``learning_rate=x`` is ``relative_step=False`` here,
+    with its `min_dim_size_to_factor`; it computes :math:`\beta_t` in float32, and factors the two longest axes. None of
+    their options for weight decay are here: see :func:`~symupdates.apply_weight_decay`.
+
+    State: ``r`` and ``c``, zero at first, of the parameter's shape without its last axis and without the one before it;
+    or ``v``, of its shape; of its dtype. ``t``, an int64 scalar, one for all parameters, the number of updates made.
+    Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] N. Shazeer and M. Stern (2018). Adafactor: adaptive learning rates with sublinear memory cost. ICML.
+       arXiv:1804.04235.
+    """
+    whole_number("adafactor: min_dim_size_to_factor", min_dim_size_to_factor)
+    step = prepare(
+        "adafactor",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        beta2_decay=beta2_decay,
+        epsilon1=epsilon1,
+        epsilon2=epsilon2,
+        clip_threshold=clip_threshold,
+    )
+    for p, g, (eta, exponent, eps1, eps2, d) in step:
+        t = astype(step.t, p.dtype)
+        rest = t**exponent  # 1 - β
+        if p.ndim > 1 and min(p.get_value(borrow=True).shape[-2:]) >= min_dim_size_to_factor:
+            r = step.state(p, "r", shape=lambda shape: shape[:-1])
+            c = step.state(p, "c", shape=lambda shape: shape[:-2] + shape[-1:])
+            step[r] = (1 - rest) * r + rest * mean(g**2 + eps1, axis=-1)
+            step[c] = (1 - rest) * c + rest * mean(g**2 + eps1, axis=-2)
+            # Factor by factor: their product can be too small for float32.
+            row, column = sqrt(step[r])[..., :, None], sqrt(step[c])[..., None, :]
+            u = g / row / column * sqrt(mean(step[r], axis=-1))[..., None, None]
+        else:
+            v = step.state(p, "v")
+            step[v] = (1 - rest) * v + rest * (g**2 + eps1)
+            u = g / sqrt(step[v])
+        rho = minimum(eta, 1 / sqrt(t)) if relative_step else eta
+        step[p] = p - rho * maximum(eps2, rms(p)) * u / maximum(1, rms(u) / d)
+    return step.finish()
+
+
+def orthogonalized(x, steps):
+    """An approximation of the orthogonal matrix next to `x`, of which no singular value is above one.
+
+    Each step of the iteration of Newton and Schulz takes a singular value s to as + bs³ + cs⁵; several take all that
+    are not tiny to between about 0.7 and 1.2.
+    """
+    a, b, c = (np.asarray(number, dtype=x.dtype) for number in (3.4445, -4.7750, 2.0315))
+    for _ in range(steps):
+        A = x @ x.T
+        x = a * x + (b * A + c * (A @ A)) @ x
+    return astype(x, x.dtype)  # else the last product would be part of the step, and that not in place
+
+
+@awaits("loss_or_grads", "params")
+def muon(
+    loss_or_grads=None,
+    params=None,
+    learning_rate=0.02,
+    momentum=0.95,
+    weight_decay=0.0,
+    epsilon=1e-7,
+    nesterov=True,
+    ns_steps=5,
+    consistent_rms=None,
+    others=adamw,
+):
+    r"""Muon: the momentum of each matrix, with its singular values brought to about one, is the step.
+
+    .. math::
+        m &\leftarrow \mu m + (1 - \mu)\, g \\
+        u &= \mu m + (1 - \mu)\, g \\
+        p &\leftarrow p - \eta \left( \sqrt{\max(1, n_{\mathrm{columns}} / n_{\mathrm{rows}})}\,
+            \operatorname{NS}\!\left( \frac{u}{\lVert u \rVert + \epsilon} \right) + \lambda\, p \right) \\
+        \operatorname{NS}(x) &: \text{five times } x \leftarrow a x + b\, x x^\top x + c\, x x^\top x x^\top x
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`: about the norm of the step as an operator, that is, by how much it changes the
+        outputs of a layer per unit of its inputs. The default is the author's.
+    momentum : hyper-parameter
+        The decay :math:`\mu` of the average.
+    weight_decay : hyper-parameter
+        The strength :math:`\lambda` of the decay, which is multiplied by the rate. torch has 0.1, keras 0.004.
+    epsilon : hyper-parameter
+        Keeps a matrix without gradients at rest. In units of the gradient.
+    nesterov : bool
+        Step ahead along the momentum, as above; otherwise, :math:`u = m`.
+    ns_steps : int
+        The number of iterations. Five make the smallest singular values 485 times as large, and products of matrices
+        are what they cost: fifteen, two thirds of them of the shorter side only.
+    consistent_rms : float, optional
+        Instead of the root of the shape's ratio, the factor ``consistent_rms * sqrt(max(rows, columns))``: elements
+        then move by about this number times the rate, whatever the shape. With 0.2, rates and decays found for
+        :func:`adamw` suit.
+    others : callable
+        The rule of the parameters that are not matrices: :func:`adamw` with its defaults, or an optimizer of yours.
+
+    Returns
+    -------
+    OrderedDict
+        For each matrix in order: the next value of its ``m``, then its own; then what `others` returns for the rest.
+
+    Raises
+    ------
+    TypeError
+        If `others` is not callable.
+    ValueError
+        If `ns_steps` is not a whole number of at least 1.
+
+    Notes
+    -----
+    For the hidden layers of neural networks. Matrices that are looked up in, such as embeddings, and those of the last
+    layer belong to another rule, too; give them one by :func:`~symupdates.partition`. Kernels of convolutions, with
+    their four axes, go to `others`.
+
+    The arithmetic is that of the parameter's dtype. :math:`a, b, c` are the author's 3.4445, -4.7750 and 2.0315, chosen
+    to be steep at zero: the result is not orthogonal, its singular values lie between about 0.7 and 1.2. The shape's
+    factor is for matrices that are multiplied from the left, ``x @ W``, as in optax; torch has theirs transposed, and
+    so divides rows by columns. torch computes the iterations in bfloat16, with errors of about 1 %, and is else the
+    same for the transposed matrices, to the place of :math:`\epsilon`. keras is the same with ``consistent_rms=0.2``,
+    where :math:`\epsilon` does not matter: its momentum is a sum, of 20 times the length. optax is the same with
+    ``nesterov=False``; else it corrects both parts of :math:`u` for their start at zero, which the norm undoes only
+    with time.
+
+    State: ``m``, zero at first, of the matrix's shape and dtype. That of `others` is as they name it.
+    Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] K. Jordan, Y. Jin, V. Boza, J. You, F. Cesista, L. Newhouse and J. Bernstein (2024). Muon: an optimizer for
+       hidden layers in neural networks. https://kellerjordan.github.io/posts/muon/
+    .. [2] J. Liu et al. (2025). Muon is scalable for LLM training. arXiv:2502.16982.
+    """
+    whole_number("muon: ns_steps", ns_steps)
+    if not callable(others):
+        raise TypeError(f"muon: others must be a rule or another optimizer, not {others!r}.")
+    step = prepare(
+        "muon",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        epsilon=epsilon,
+    )
+    rest, grads = [], []
+    for p, g, (eta, mu, decay, eps) in step:
+        if p.ndim != 2:
+            rest.append(p)
+            grads.append(g)
+            continue
+        m = step.state(p, "m")
+        step[m] = mu * m + (1 - mu) * g
+        u = mu * step[m] + (1 - mu) * g if nesterov else step[m]
+        x = u / (sqrt(total(u**2)) + eps)
+        rows, columns = p.get_value(borrow=True).shape
+        x = orthogonalized(x.T, ns_steps).T if rows > columns else orthogonalized(x, ns_steps)
+        rows, columns = (count((n,), p.dtype) for n in p.shape)
+        if consistent_rms is None:
+            scale = sqrt(maximum(1, columns / rows))
+        else:
+            scale = astype(pt.as_tensor_variable(consistent_rms), p.dtype) * sqrt(maximum(rows, columns))
+        step[p] = p - eta * (scale * x + decay * p)
+    return merge(step.finish(), others(grads, rest)) if rest else step.finish()
+
+
+# --- A matrix for each axis -------------------------------------------------------------------------------------------
+
+
+def square(axis):
+    """The shape of a matrix for an axis."""
+    return lambda shape: (shape[axis], shape[axis])
+
+
+def along(axis):
+    """The shape of a vector along an axis, which broadcasts with the parameter."""
+    return lambda shape: tuple(n if i == axis else 1 for i, n in enumerate(shape))
+
+
+def times(matrix, x, axis):
+    """The matrix times each vector of `x` along an axis."""
+    if x.ndim == 1:
+        return matrix @ x
+    return pt.moveaxis(matrix @ pt.moveaxis(x, axis, -2), -2, axis)
+
+
+def turned(x, matrices):
+    """`x` with each of the axes in the dict multiplied by its matrix."""
+    for axis, matrix in matrices.items():
+        x = times(matrix, x, axis)
+    return x
+
+
+def second_moment(x, axis):
+    """The sum of the outer products with itself of each vector of `x` along an axis."""
+    if x.ndim == 1:
+        return pt.outer(x, x)
+    vectors = pt.moveaxis(x, axis, -2)
+    return total(vectors @ vectors.mT, axis=tuple(range(x.ndim - 2)))
+
+
+def decomposed(matrix):
+    """The eigenvalues and eigenvectors of a symmetric matrix; where it has NaNs or infinities, NaN, and no error."""
+    finite = pt.lt(abs(total(matrix)), np.inf)
+    values, vectors = eigh(switch(finite, matrix, pt.zeros_like(matrix)))
+    return values, switch(finite, vectors, np.asarray(np.nan, dtype=matrix.dtype))
+
+
+def inverse_root(matrix, epsilon, order):
+    """The matrix, positive semidefinite, plus epsilon times the identity, to the power of ``-1 / order``."""
+    values, vectors = decomposed(matrix)
+    return (vectors * (maximum(values, 0) + epsilon) ** np.asarray(-1 / order, matrix.dtype)) @ vectors.T
+
+
+@awaits("loss_or_grads", "params")
+def shampoo(loss_or_grads=None, params=None, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024):
+    r"""Shampoo: AdaGrad with a matrix for each axis of a parameter in the place of one number for each element.
+
+    .. math::
+        L &\leftarrow L + g g^\top \\
+        R &\leftarrow R + g^\top g \\
+        p &\leftarrow p - \eta\, (L + \epsilon I)^{-1/4}\, g\, (R + \epsilon I)^{-1/4}
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`: the norm of the first step of a matrix as an operator. No singular value of a later
+        step is larger.
+    epsilon : hyper-parameter
+        Keeps directions without gradients at rest, in units of the squared gradient: it is added to the eigenvalues.
+        Those of float32 have errors of about a millionth of the largest one.
+    every : int
+        Compute the roots only at the first of so many updates, and use them in all. At 1, the paper's, they are not
+        kept. They are what the step costs, about 20 :math:`n^3` operations for an axis of length :math:`n`.
+    max_size : int
+        The longest axis that is given a matrix. A longer one is given the diagonal of it only.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: for each of its axes the next value of ``H0``, ``H1`` …, if `every` is more than 1
+        with that of ``P0``, ``P1`` …; then its own. With `every` or a schedule: last, the count ``t``.
+
+    Raises
+    ------
+    ValueError
+        If `every` or `max_size` is not a whole number of at least 1.
+
+    Notes
+    -----
+    For :math:`k` axes, each matrix :math:`H_i` sums the products over all the others, and the exponent is
+    :math:`-1/(2k)`. A vector has the full matrix of AdaGrad, a scalar is stepped as by :func:`~symupdates.adagrad`.
+    There is no momentum: add it by :func:`~symupdates.apply_momentum`.
+
+    Between the updates that compute the roots, the C backend does not, nor do NUMBA and JAX from PyTensor 3.3 on.
+    Before that, they compute them always, and `every` saves nothing there.
+
+    State: ``H0``, ``H1`` …, zero at first, a matrix for each axis; for one longer than `max_size`, of the parameter's
+    shape, but all other axes of length one. ``P0``, ``P1`` …, zero at first, the roots of those matrices. All of the
+    parameter's dtype. ``t``, an int64 scalar, the number of updates made. Hyper-parameters, partials and the other
+    errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] V. Gupta, T. Koren and Y. Singer (2018). Shampoo: preconditioned stochastic tensor optimization. ICML.
+       arXiv:1802.09568.
+    """
+    whole_number("shampoo: every", every)
+    whole_number("shampoo: max_size", max_size)
+    step = prepare("shampoo", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
+    for p, g, (eta, eps) in step:
+        sizes = p.get_value(borrow=True).shape or (0,)
+        order = 2 * len(sizes)
+        u = g
+        for axis, size in enumerate(sizes):
+            if 0 < size <= max_size:
+                H = step.state(p, f"H{axis}", shape=square(axis))
+                step[H] = H + second_moment(g, axis)
+                root = inverse_root(step[H], eps, order)
+                if every > 1:
+                    P = step.state(p, f"P{axis}", shape=square(axis))
+                    root = step[P] = renewed(P, pt.eq(step.t % every, 1), root)
+                u = times(root, u, axis)
+            else:
+                H = step.state(p, f"H{axis}", shape=along(axis))
+                others = tuple(i for i in range(p.ndim) if i != axis)
+                step[H] = H + total(g**2, axis=others, keepdims=True)
+                u = u * (step[H] + eps) ** np.asarray(-1 / order, p.dtype)
+        step[p] = p - eta * astype(u, p.dtype)
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def soap(
+    loss_or_grads=None,
+    params=None,
+    learning_rate=0.003,
+    beta1=0.95,
+    beta2=0.95,
+    epsilon=1e-8,
+    every=10,
+    max_size=1024,
+):
+    r"""SOAP: Adam in the basis of the eigenvectors of Shampoo's matrices.
+
+    .. math::
+        m &\leftarrow \beta_1 m + (1 - \beta_1)\, g \\
+        v &\leftarrow \beta_2 v + (1 - \beta_2)\, (Q_L^\top g\, Q_R)^2 \\
+        p &\leftarrow p - \eta\, \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t}\,
+            Q_L \frac{Q_L^\top m\, Q_R}{\sqrt{v} + \epsilon}\, Q_R^\top \\
+        L &\leftarrow \beta_2 L + (1 - \beta_2)\, g g^\top \\
+        R &\leftarrow \beta_2 R + (1 - \beta_2)\, g^\top g \\
+        Q_L, Q_R &\leftarrow \operatorname{qr}(L Q_L), \operatorname{qr}(R Q_R)
+            \quad \text{every few updates}
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, as :func:`adam`'s. The default is the authors'.
+    beta1, beta2 : hyper-parameter
+        The decays :math:`\beta_1, \beta_2` of the averages, the second also of the matrices. The defaults are the
+        authors'.
+    epsilon : hyper-parameter
+        Keeps a coordinate without gradients at rest; as in :func:`adam`.
+    every : int
+        The number of updates from one step of the power iteration to the next. The default is the authors'.
+    max_size : int
+        The longest axis that is given a matrix. A longer one keeps the basis that it has.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``m``, of its ``v``, its own, then for each of its axes those
+        of ``H0`` and ``Q0``, ``H1`` and ``Q1`` …; last, the count ``t``.
+
+    Raises
+    ------
+    ValueError
+        If `every` or `max_size` is not a whole number of at least 1.
+
+    Notes
+    -----
+    The first gradient of a matrix only makes its basis, by the decomposition of :math:`L` and :math:`R`, and the step
+    and its :math:`t` begin at the second, as in the authors' program. In its own basis a gradient is diagonal, but for
+    rounding errors, of which Adam's first step would make full steps. Vectors, scalars, and whatever has fewer than two
+    axes longer than one have no such basis: their steps are :func:`adam`'s from the first on. Of more than two axes,
+    each has its matrix. The basis of directions without gradients is arbitrary; so, before the gradients have spanned
+    all directions, backends may take steps that differ.
+
+    The decomposition and the power iteration are computed only when they are due on the C backend, and on NUMBA and JAX
+    from PyTensor 3.3 on; before that, these two compute them at every update.
+
+    State: ``m`` and ``v``, zero at first, of the parameter's shape; ``H0``, ``H1`` … (:math:`L, R`) and ``Q0``,
+    ``Q1`` … (:math:`Q_L, Q_R`), zero at first, a matrix each for each axis; all of its dtype. ``t``, an int64 scalar,
+    one for all parameters, the number of updates made. Hyper-parameters, partials and the other errors are as for
+    :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] N. Vyas, D. Morwani, R. Zhao, M. Kwun, I. Shapira, D. Brandfonbrener, L. Janson and S. Kakade (2024). SOAP:
+       improving and stabilizing Shampoo using Adam. arXiv:2409.11321.
+    """
+    whole_number("soap: every", every)
+    whole_number("soap: max_size", max_size)
+    step = prepare(
+        "soap", loss_or_grads, params, learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon
+    )
+    for p, g, (eta, beta1, beta2, eps) in step:
+        m = step.state(p, "m")
+        v = step.state(p, "v")
+        sizes = p.get_value(borrow=True).shape
+        is_matrix = sum(size > 1 for size in sizes) > 1
+        axes = [axis for axis, size in enumerate(sizes) if is_matrix and 1 < size <= max_size]
+        Q = {axis: step.state(p, f"Q{axis}", shape=square(axis)) for axis in axes}
+        H = {axis: step.state(p, f"H{axis}", shape=square(axis)) for axis in axes}
+        is_first = pt.eq(step.t, 1)
+        t = maximum(step.t - 1, 1) if axes else step.t
+        Q_T = {axis: matrix.T for axis, matrix in Q.items()}
+        alpha = eta * sqrt(step.bias_correction(beta2, t)) / step.bias_correction(beta1, t)
+        m_next = beta1 * m + (1 - beta1) * g
+        v_next = beta2 * v + (1 - beta2) * turned(g, Q_T) ** 2
+        u = turned(turned(m_next, Q_T) / (sqrt(v_next) + eps), Q)
+        p_next = p - alpha * astype(u, p.dtype)
+        for key, value in ((m, m_next), (v, v_next), (p, p_next)):
+            step[key] = switch(is_first, key, value) if axes else value
+        for axis in axes:
+            step[H[axis]] = beta2 * H[axis] + (1 - beta2) * second_moment(g, axis)
+            iterated = renewed(Q[axis], pt.eq(t % every, 0), qr(step[H[axis]] @ Q[axis])[0])
+            step[Q[axis]] = renewed(Q[axis], is_first, decomposed(step[H[axis]])[1], iterated)
+    return step.finish()

@@ -1,0 +1,194 @@
+"""Matrices."""
+
+import numpy as np
+
+import oracles
+from oracles.common import at, moved
+
+
+def adafactor(
+    p,
+    grads,
+    learning_rate=0.01,
+    beta2_decay=-0.8,
+    epsilon1=1e-30,
+    epsilon2=1e-3,
+    clip_threshold=1.0,
+    relative_step=True,
+    min_dim_size_to_factor=1,
+):
+    """Shazeer and Stern (2018), Adafactor, algorithms 4 and 5; of more than two axes, a matrix of the last two each.
+
+    The paper's sums R and C over the n columns and m rows are yielded as means.
+    """
+    factored = p.ndim > 1 and min(p.shape[-2:]) >= min_dim_size_to_factor
+    V = np.zeros_like(p)
+    R, C = (np.zeros_like(p).sum(axis=axis, keepdims=True) if factored else None for axis in (-1, -2))
+    for t, g in enumerate(grads, start=1):
+        eta, exponent, eps1, eps2, d = (
+            at(hyper, t - 1) for hyper in (learning_rate, beta2_decay, epsilon1, epsilon2, clip_threshold)
+        )
+        beta = 1 - float(t) ** exponent
+        squares = g**2 + eps1
+        if factored:
+            R = beta * R + (1 - beta) * squares.sum(axis=-1, keepdims=True)
+            C = beta * C + (1 - beta) * squares.sum(axis=-2, keepdims=True)
+            V = R * C / R.sum(axis=-2, keepdims=True)
+            state = {"r": R[..., 0] / p.shape[-1], "c": C[..., 0, :] / p.shape[-2]}
+        else:
+            V = beta * V + (1 - beta) * squares
+            state = {"v": V}
+        U = g / np.sqrt(V)
+        U = U / max(1, np.sqrt(np.mean(U**2)) / d)
+        rho = min(eta, t**-0.5) if relative_step else eta
+        p = p - max(eps2, np.sqrt(np.mean(p**2))) * rho * U
+        p = moved(p, (yield {"param": p, **state, "t": t}))
+
+
+def quintic(s):
+    """What an iteration of Newton and Schulz does to a singular value."""
+    return 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+
+
+def muon(
+    p,
+    grads,
+    learning_rate=0.02,
+    momentum=0.95,
+    weight_decay=0.0,
+    epsilon=1e-7,
+    nesterov=True,
+    ns_steps=5,
+    consistent_rms=None,
+    others=None,
+):
+    """Jordan et al. (2024), Muon, in the form of their code: the momentum is an average.
+
+    The iterations are carried out on the singular values. `others` is a partial of a rule, whose oracle does the rest.
+    """
+    if p.ndim != 2:
+        yield from getattr(oracles, others.func.__name__)(p, grads, **others.keywords)
+        return
+    rows, columns = p.shape
+    m = np.zeros_like(p)
+    for t, g in enumerate(grads):
+        mu, eta = at(momentum, t), at(learning_rate, t)
+        m = m + (1 - mu) * (g - m)
+        u = g + mu * (m - g) if nesterov else m
+        U, s, Vt = np.linalg.svd(u, full_matrices=False)
+        s = s / (np.linalg.norm(u) + at(epsilon, t))
+        for _ in range(ns_steps):
+            s = quintic(s)
+        factor = max(1, columns / rows) ** 0.5 if consistent_rms is None else consistent_rms * max(p.shape) ** 0.5
+        p = (1 - eta * at(weight_decay, t)) * p - eta * factor * (U * s) @ Vt
+        p = moved(p, (yield {"param": p, "m": m}))
+
+
+def unfolded(x, axis):
+    """The matrix whose rows are the slices of an array along an axis."""
+    return np.moveaxis(x, axis, 0).reshape(x.shape[axis], -1)
+
+
+def folded(matrix, axis, shape):
+    """The array of that shape, of whose slices the matrix has the rows."""
+    rest = tuple(n for i, n in enumerate(shape) if i != axis)
+    return np.moveaxis(matrix.reshape(len(matrix), *rest), 0, axis)
+
+
+def inverse_root(A, power):
+    """A to the power of ``-1 / power``, by Newton's coupled iteration in extended precision.
+
+    Higham (2008), Functions of matrices, algorithm 7.14: X converges to the root while M, which is X to the power times
+    A, converges to the identity.
+    """
+    identity = np.eye(len(A), dtype=np.longdouble)
+    A = A.astype(np.longdouble)
+    c = np.sqrt(np.sum(A**2)) / power
+    X, M = identity * c ** (-1 / np.longdouble(power)), A / c
+    for _ in range(200):
+        T = ((power + 1) * identity - M) / power
+        X, M = X @ T, np.linalg.matrix_power(T, power) @ M
+        if np.abs(M - identity).max() < 1e-17:
+            return X.astype(float)
+    raise ArithmeticError("no convergence")
+
+
+def shampoo(p, grads, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024):
+    """Gupta, Koren and Singer (2018), Shampoo, algorithm 2; for a matrix, algorithm 1.
+
+    ε is added to the sums where it is used, so that it can be a schedule; roots are computed at each `every`-th step,
+    and for axes longer than `max_size` from the diagonals of the sums.
+    """
+    shape = p.shape or (1,)
+    k = len(shape)
+    H = [np.zeros((n, n), p.dtype) for n in shape]
+    P = [None] * k
+    for t, g in enumerate(grads):
+        eps = at(epsilon, t)
+        step = np.reshape(g, shape)
+        state = {}
+        for i, n in enumerate(shape):
+            G = unfolded(np.reshape(g, shape), i)
+            H[i] = H[i] + G @ G.T
+            if p.shape and n <= max_size:
+                if t % every == 0:
+                    P[i] = inverse_root(H[i] + eps * np.eye(n), 2 * k)
+                state |= {f"H{i}": H[i], f"P{i}": P[i]} if every > 1 else {f"H{i}": H[i]}
+            else:
+                diagonal = np.diag(H[i])
+                P[i] = np.diag((diagonal + eps) ** (-1 / (2 * k)))
+                state[f"H{i}"] = diagonal.reshape([n if j == i else 1 for j in range(p.ndim)])
+            step = folded(P[i] @ unfolded(step, i), i, shape)
+        p = p - at(learning_rate, t) * np.reshape(step, p.shape)
+        p = moved(p, (yield {"param": p, **state, "t": t + 1}))
+
+
+def orthogonal_basis(S):
+    """The basis that Gram and Schmidt make of the columns of a matrix, twice over for precision."""
+    for _ in range(2):
+        basis = []
+        for column in S.T:
+            for b in basis:
+                column = column - (b @ column) * b
+            basis.append(column / np.linalg.norm(column))
+        S = np.transpose(basis)
+    return S
+
+
+def soap(p, grads, learning_rate=0.003, beta1=0.95, beta2=0.95, epsilon=1e-8, every=10, max_size=1024):
+    """Vyas et al. (2024), SOAP, algorithms 3 and 4, with the bias corrections of `adam`.
+
+    As in their program, the first gradient makes the bases only. The bases are unique up to the signs of their vectors,
+    which the steps do not depend on. What is a vector, or has one row or column, gets Adam's steps.
+    """
+    shape = p.shape
+    long = [i for i, n in enumerate(shape) if n > 1]
+    if len(long) < 2:
+        yield from oracles.adam(p, grads, learning_rate, beta1, beta2, epsilon)
+        return
+    axes = [i for i in long if shape[i] <= max_size]
+    M, V = np.zeros_like(p), np.zeros_like(p)
+    L = {i: np.zeros((shape[i], shape[i]), p.dtype) for i in axes}
+    Q = {}
+
+    def in_basis(x, back=False):
+        for i in Q:
+            x = folded((Q[i] if back else Q[i].T) @ unfolded(x, i), i, shape)
+        return x
+
+    for t, g in enumerate(grads):
+        eta, b1, b2, eps = (at(hyper, t) for hyper in (learning_rate, beta1, beta2, epsilon))
+        if t > 0:
+            M = b1 * M + (1 - b1) * g
+            V = b2 * V + (1 - b2) * in_basis(g) ** 2
+            N = in_basis(in_basis(M) / (np.sqrt(V) + eps), back=True)
+            p = p - eta * (1 - b2**t) ** 0.5 / (1 - b1**t) * N
+        for i in axes:
+            G = unfolded(g, i)
+            L[i] = b2 * L[i] + (1 - b2) * G @ G.T
+            if t == 0:
+                Q[i] = np.linalg.svd(G)[0][:, ::-1]  # as eigenvectors of L, in the order of their eigenvalues
+            elif t % every == 0:
+                Q[i] = orthogonal_basis(L[i] @ Q[i])
+        state = {f"H{i}": L[i] for i in axes} | {f"Q{i}": Q[i] for i in axes}
+        p = moved(p, (yield {"param": p, "m": M, "v": V, **state, "t": t + 1}))
