@@ -219,7 +219,7 @@ def test_adan_decay_is_proximal():
 
 
 def test_adan_is_ahead_by_the_change_of_the_gradient():
-    """Without memory, nothing is left but the sign of the gradient; with half of it, gradients 1 and 3 make this."""
+    """Without memory, only the sign of the gradient is left; with half of it, the gradients 1 and 3 make this."""
     grads = np.array([[1.0], [3.0], [2.0]])
     path = trajectory(su.adan(learning_rate=ETA, beta1=0.0, beta2=0.0, beta3=0.0), grads)
     np.testing.assert_allclose(np.diff(path[:, 0]), -ETA, rtol=1e-6)
