@@ -2,12 +2,16 @@
 
 import pytensor
 import pytensor.tensor as pt
-from pytensor.ifelse import ifelse
 from pytensor.tensor import clip, maximum, sqrt
 
 from symupdates.constraints import largest_dtype
 from symupdates.core import astype, awaits, like, prepare, require_loss, total, whole_number
 from symupdates.random import new_generator, normal, rademacher
+
+try:
+    from pytensor.conditional.op import ifelse
+except ImportError:  # before PyTensor 3.3
+    from pytensor.ifelse import ifelse
 
 __all__ = ["adahessian", "barzilai_borwein", "esgd", "sophia_h"]
 
