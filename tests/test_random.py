@@ -1,13 +1,14 @@
 """Random numbers from counters: their distribution, and the same on every backend."""
 
 import numpy as np
+import oracles.sampling
 import pytensor
 import pytensor.tensor as pt
 import pytest
 from test_rules import PYTHON, values
 
 from symupdates import chain, gradients, named, sgd
-from symupdates.random import new_generator, normal, rademacher
+from symupdates.random import new_generator, normal, rademacher, threefry
 
 
 def draws(shape, seed=0, updates=1, stream=0, dtype="float64", mode=PYTHON):
@@ -43,6 +44,22 @@ def test_independence():
     for name, other in others.items():
         assert abs((x[0] * other).mean()) < 5 / np.sqrt(n), name
         assert abs(((x[0] ** 2 - 1) * (other**2 - 1)).mean()) < 5 * 2 / np.sqrt(n), name
+
+
+KNOWN = [  # the answers for 20 rounds that come with the authors' Random123
+    ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
+    ((2**32 - 1,) * 2, (2**32 - 1,) * 2, (0x1CB996FC, 0xBB002BE7)),
+    ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
+]
+
+
+def test_known_answers(backend):
+    """Of the package and of the oracle."""
+    words = [pt.tensor(shape=(3,), dtype="uint32") for _ in range(4)]
+    keys, counters, answers = (np.array(part, "uint32").T for part in zip(*KNOWN, strict=True))
+    got = pytensor.function(words, list(threefry(*words)), mode=backend)(*keys, *counters)
+    np.testing.assert_array_equal(got, answers)
+    np.testing.assert_array_equal(oracles.sampling.threefry2x32(keys, counters), answers)
 
 
 @pytest.mark.parametrize("floatx", ["float32", "float64"])

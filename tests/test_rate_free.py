@@ -315,7 +315,7 @@ def test_polyak_step_sees_one_vector():
 def test_polyak_step_takes_the_loss():
     p = make_param((3,), "float64", "p")
     for grads in ([p], (p,), []):
-        with pytest.raises(TypeError, match="polyak_step takes the loss, not gradients: .* for its value"):
+        with pytest.raises(TypeError, match=r"polyak_step takes the loss, not gradients: .* for its value"):
             su.polyak_step(grads, [p])
     with pytest.raises(ValueError, match="the loss must be a scalar"):
         su.polyak_step(p**2, [p])

@@ -83,9 +83,8 @@ def of_sghmc(eta, alpha, T=1.0):
 
 @pytest.mark.parametrize("eps, T", [(0.5, 1.0), (0.125, 1.0), (0.25, 0.5)])
 def test_sgld_samples_the_posterior(eps, T):
-    assert_samples(
-        sample(su.sgld(learning_rate=pytensor.shared(eps), temperature=pytensor.shared(T), seed=1)), of_sgld(eps, T)
-    )
+    optimizer = su.sgld(learning_rate=pytensor.shared(eps), temperature=pytensor.shared(T), seed=1)
+    assert_samples(sample(optimizer), of_sgld(eps, T))
 
 
 @pytest.mark.parametrize("eta, alpha, T", [(0.5, 0.25, 1.0), (0.125, 0.25, 1.0), (0.25, 0.5, 0.5)])
@@ -225,7 +224,7 @@ def test_the_thermostat_sums_the_surplus():
 
 @pytest.mark.parametrize("rule", [su.noisy_sgd, su.sgld, su.psgld, su.sghmc, su.sgnht])
 def test_seeds(rule):
-    """The same seed is the same chain; without one, or with another, it is another. Parameters have noise of their own."""
+    """The same seed is the same chain; without one, or with another, it is another. So is each parameter's noise."""
     p, q = make_param((3,), "float64"), make_param((3,), "float64")
     g = pt.zeros((3,))
     ends = []

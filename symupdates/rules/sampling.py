@@ -114,8 +114,8 @@ def sgld(loss_or_grads=None, params=None, learning_rate=1e-4, temperature=1.0, s
     are drawn on every backend, and by a resumed run. In a :func:`~symupdates.partition`, give each group a seed of its
     own: the same seed is the same noise. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
 
-    torch, optax and keras do not have it. Where you read :math:`p - \epsilon g + \sqrt{2 \epsilon}\, \xi`, the step size
-    is half of the paper's.
+    torch, optax and keras do not have it. Where you read :math:`p - \epsilon g + \sqrt{2 \epsilon}\, \xi`, the step
+    size is half of the paper's.
 
     References
     ----------
@@ -233,16 +233,16 @@ def sghmc(
         The parameters :math:`p`, float32 or float64.
     learning_rate : hyper-parameter
         The step size :math:`\eta`, in units of the squared parameter: :math:`\sqrt{\eta T}` is about the size of the
-        velocity. A rate that suits :func:`~symupdates.momentum` on a mean over :math:`N` examples is :math:`N` times too
-        large here. Along a direction of posterior variance :math:`s^2`, the chain diverges from
+        velocity. A rate that suits :func:`~symupdates.momentum` on a mean over :math:`N` examples is :math:`N` times
+        too large here. Along a direction of posterior variance :math:`s^2`, the chain diverges from
         :math:`\eta = (4 - 2\alpha) s^2` on.
     friction : hyper-parameter
         The fraction :math:`\alpha` of the velocity lost in a step: one minus the `momentum` of
         :func:`~symupdates.momentum`, by default of its 0.9.
     noise_estimate : hyper-parameter
         The estimate :math:`\hat\beta` of what the noise of the minibatches adds, in units of the friction and below
-        it: :math:`\eta \hat V/(2T)`, with :math:`\hat V` the variance of the gradient's noise. The paper mostly takes 0,
-        which is right in the limit of small :math:`\eta`.
+        it: :math:`\eta \hat V/(2T)`, with :math:`\hat V` the variance of the gradient's noise. With 0, that noise is
+        ignored, which is right in the limit of small :math:`\eta`.
     temperature : hyper-parameter
         The temperature :math:`T`, as in :func:`sgld`. With 0, it is :func:`~symupdates.momentum`.
     seed : int or sequence of ints, optional
@@ -256,9 +256,9 @@ def sghmc(
 
     Notes
     -----
-    Where the posterior is narrow in one direction and wide in another, it gets about faster than :func:`sgld`, keeping its
-    course for :math:`1/\alpha` steps. With a friction of 1, it is :func:`sgld` with :math:`\epsilon = 2\eta`. With a
-    constant step size and exact gradients, it samples, for a Gaussian of variance :math:`s^2`, one of
+    Where the posterior is narrow in one direction and wide in another, it gets about faster than :func:`sgld`, keeping
+    its course for :math:`1/\alpha` steps. With a friction of 1, it is :func:`sgld` with :math:`\epsilon = 2\eta`. With
+    a constant step size and exact gradients, it samples, for a Gaussian of variance :math:`s^2`, one of
     :math:`s^2 / \bigl(1 - \eta/((4 - 2\alpha) s^2)\bigr)`.
 
     It is the paper's equation 15, in which :math:`v = \epsilon M^{-1} r` and :math:`\eta = \epsilon^2 M^{-1}`.
@@ -291,7 +291,7 @@ def sghmc(
 
 @awaits("loss_or_grads", "params")
 def sgnht(loss_or_grads=None, params=None, learning_rate=1e-4, diffusion=0.1, temperature=1.0, seed=None):
-    r"""Stochastic gradient Nosé–Hoover thermostat: the friction adapts to the noise of the gradient.
+    r"""Stochastic gradient Nosé-Hoover thermostat: the friction adapts to the noise of the gradient.
 
     With :math:`\xi` standard normal, new for each element and update, and :math:`n` the number of elements of all
     parameters together, of whose velocities :math:`\lVert v \rVert` is the norm:
@@ -311,8 +311,8 @@ def sgnht(loss_or_grads=None, params=None, learning_rate=1e-4, diffusion=0.1, te
     learning_rate : hyper-parameter
         The step size :math:`\eta`, in units of the squared parameter, as in :func:`sghmc`.
     diffusion : hyper-parameter
-        The strength :math:`a` of the noise that is added, in units of the friction: what that is at first, and where the
-        gradients are exact. The default is the friction of :func:`sghmc`.
+        The strength :math:`a` of the noise that is added, in units of the friction: what that is at first, and where
+        the gradients are exact. The default is the friction of :func:`sghmc`.
     temperature : hyper-parameter
         The temperature :math:`T`, as in :func:`sgld`.
     seed : int or sequence of ints, optional
@@ -331,7 +331,7 @@ def sgnht(loss_or_grads=None, params=None, learning_rate=1e-4, diffusion=0.1, te
     :math:`\eta V/(2T)` where the variance :math:`V` of the noise is the same for all elements and everywhere. If the
     step size is too large for that, the thermostat overshoots, and a friction above 2 ends the chain.
 
-    It is the second form of the paper's algorithm, with :math:`v = ph`, :math:`\eta = h^2`, :math:`a = Ah` and the
+    It is the paper's algorithm with :math:`v = ph`, :math:`\eta = h^2`, :math:`a = Ah` and the
     friction :math:`\xi h = a + s`. The paper draws the first velocity; it is zero here. With a constant step size, a
     Gaussian of variance :math:`s^2` comes out with about :math:`(1 - \alpha/2)\, s^2`, where :math:`\alpha` is the
     friction: the thermostat measures the velocities between the positions, where they are a little too high.

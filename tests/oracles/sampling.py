@@ -43,7 +43,7 @@ def normals(p, seed, stream, place):
 
 
 def noisy_sgd(p, grads, learning_rate=1e-3, eta=0.01, gamma=0.55, seed=None, stream=0, place=None):
-    """Neelakantan et al. (2015), Adding gradient noise improves learning, equation 1: N(0, η/(1+t)^γ), from t = 0."""
+    """Neelakantan et al. (2015), Adding gradient noise improves learning, equation 1, whose t is 0 at first."""
     for t, (g, (xi, rng)) in enumerate(zip(grads, normals(p, seed, stream, place), strict=False)):
         noise = at(eta, t) ** 0.5 * (1 + t) ** (-at(gamma, t) / 2) * xi
         p = p - at(learning_rate, t) * (g + noise)
@@ -92,7 +92,7 @@ def sghmc(
 
 
 def sgnht(p, grads, learning_rate=1e-4, diffusion=0.1, temperature=1.0, seed=None, stream=0, place=None):
-    """Ding et al. (2014), algorithm 2, in the momentum p and friction ξ of the text, with h = √η and A = a/h.
+    """Ding et al. (2014), Bayesian sampling using stochastic gradient thermostats, with h = √η and A = a/h.
 
     The temperature multiplies the variance of the noise and the kinetic energy that is aimed at. The thermostat is
     what has been added to the friction, which a change of the diffusion changes, too; so is the velocity, p h, when
