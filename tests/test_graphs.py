@@ -5,6 +5,8 @@ from functools import cache
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from pytensor.compile.mode import Mode, get_mode
+from pytensor.link.numba.linker import NumbaLinker
 from pytensor.tensor.blas import Dot22, Dot22Scalar, Gemm
 from pytensor.tensor.math import Dot
 from test_rules import call, every_rule, make_param
@@ -14,15 +16,28 @@ from symupdates.core import is_state
 PRODUCTS = Dot | Dot22 | Dot22Scalar | Gemm
 
 
+class IdleNumbaLinker(NumbaLinker):
+    """Leaves to numba nothing to compile: what is read here is the graph that it would get."""
+
+    def jit_compile(self, fn):
+        return fn
+
+
+MODES = {
+    "CVM": Mode("py", get_mode("CVM").provided_optimizer),
+    "NUMBA": Mode(IdleNumbaLinker(), get_mode("NUMBA").provided_optimizer),
+}
+
+
 def compiled(mode, row=None):
     """A float32 model of two layers, trained by a rule, or only differentiated."""
     x = pt.tensor("x", shape=(6, 4), dtype="float32")
     W, V = (pytensor.shared(make_param(shape, "float32").get_value(), shape=shape) for shape in ((4, 5), (5, 3)))
     loss = ((pt.tanh(x @ W) @ V) ** 2).mean()
     if row is None:
-        return pytensor.function([x], [loss, *pytensor.grad(loss, [W, V])], mode=mode), {}
+        return pytensor.function([x], [loss, *pytensor.grad(loss, [W, V])], mode=MODES[mode]), {}
     updates = call(row, loss, [W, V])
-    return pytensor.function([x], loss, updates=updates, mode=mode), updates
+    return pytensor.function([x], loss, updates=updates, mode=MODES[mode]), updates
 
 
 def is_loop(node):
