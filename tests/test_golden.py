@@ -120,7 +120,6 @@ def trajectory_of_rule(case_json):
     start, grads = problem("classic", case)
     p = pytensor.shared(start, name="p", shape=start.shape)
     g = pt.tensor("g", shape=start.shape, dtype="float64")
-    # Shared variables, so that cases which differ in numbers only have the same C code to compile.
     hyper, transform, transform_hyper = hyper_parameters(case, pytensor.shared)
     updates = getattr(symupdates, case["rule"])([g], [p], **hyper)
     if transform is not None:
