@@ -64,7 +64,7 @@ class Case:
         if "t" not in row.whole:  # that of a schedule
             self.keys.pop("t", None)
         assert set(self.keys) == {*row.keys_of(p), *row.whole}
-        self.bases = row.bases
+        self.row = row
         steps = row.oracle(p.get_value().astype("float64"), gradients, **dict(row.structure), **(row.hyper | hyper))
         self.expected = list(steps)
         assert len(self.expected) == STEPS
@@ -75,10 +75,10 @@ class Case:
             got = variable.get_value()
             assert got.dtype == variable.dtype, f"{variable.name} became {got.dtype}"
             trajectory = np.array([after[slot] for after in self.expected[: step + 1]], dtype="float64")
-            if slot in self.bases:
+            if slot in self.row.bases:
                 got, trajectory = np.abs(got), np.abs(trajectory)
             label = f"{self.keys['param'].name}, {slot}"
-            assert_close(got, trajectory, tolerance, label, elementwise=not self.bases)
+            assert_close(got, trajectory, tolerance, label, elementwise=not self.row.products)
 
 
 @every_rule

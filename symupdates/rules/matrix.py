@@ -456,8 +456,8 @@ def soap(
     The first gradient of a matrix only makes its basis, by the decomposition of :math:`L` and :math:`R`, and the step
     and its :math:`t` begin at the second, as in the authors' program. In its own basis a gradient is diagonal, but for
     rounding errors, of which Adam's first step would make full steps. Vectors, scalars, and whatever has fewer than two
-    axes longer than one have no such basis: their steps are :func:`adam`'s from the first on. Of more than two axes,
-    each has its matrix. The basis of directions without gradients is arbitrary; so, before the gradients have spanned
+    axes longer than one, or none of at most `max_size`, have no such basis: their steps are :func:`adam`'s from the
+    first on. Of more than two axes, each has its matrix. The basis of directions without gradients is arbitrary; so, before the gradients have spanned
     all directions, backends may take steps that differ.
 
     The decomposition and the power iteration are computed only when they are due on the C backend, and on NUMBA and JAX
