@@ -39,15 +39,15 @@ class Row:
     fused
         Whether the step is one loop over the elements of each parameter, in place. Not where anything is summed before.
     products
-        How many products of matrices a step on a matrix takes.
+        How many products of matrices a step on a matrix takes. Rounding errors are then relative to the largest element
+        of a variable, not to each.
     shape
         The shape, of 16 elements, that the rule is tested on where one shape is enough.
     gradients
         Makes the gradients it is tested on, as `oracles.gradients` does: tamer ones for a rule that decomposes
         matrices, if no algorithm could decompose theirs to the tolerance of the tests.
     bases
-        Slots of a basis in which the rule computes, of unit vectors that are unique up to their signs. Rounding errors
-        are then relative to the largest element of a variable, not to each.
+        Slots of a basis in which the rule computes, of unit vectors that are unique up to their signs.
     has_peers
         Whether torch, optax or Keras define it: then there are golden values.
     """

@@ -75,7 +75,7 @@ class Case:
         if "t" not in row.whole:  # that of a schedule
             self.keys.pop("t", None)
         assert set(self.keys) == {*row.keys_of(p), *row.whole}
-        self.bases = row.bases
+        self.row = row
         given = dict(row.structure) | row.hyper | hyper | ({"stream": stream} if row.draws else {})
         steps = row.oracle(p.get_value().astype("float64"), gradients, **given)
         self.expected = list(steps)
@@ -87,10 +87,10 @@ class Case:
             got = variable.get_value()
             assert got.dtype == variable.dtype, f"{variable.name} became {got.dtype}"
             trajectory = np.array([after[slot] for after in self.expected[: step + 1]], dtype="float64")
-            if slot in self.bases:
+            if slot in self.row.bases:
                 got, trajectory = np.abs(got), np.abs(trajectory)
             label = f"{self.keys['param'].name}, {slot}"
-            assert_close(got, trajectory, tolerance, label, elementwise=not self.bases)
+            assert_close(got, trajectory, tolerance, label, elementwise=not self.row.products)
 
 
 SHAPES = {"vector": (16,), "matrix": (4, 3), "row": (1, 4), "scalar": ()}

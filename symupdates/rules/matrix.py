@@ -282,26 +282,38 @@ def along(axis):
     return lambda shape: tuple(n if i == axis else 1 for i, n in enumerate(shape))
 
 
-def times(matrix, x, axis):
-    """The matrix times each vector of `x` along an axis."""
+def unfolded(x, axis, sizes):
+    """The matrix whose rows are the slices of `x` along an axis.
+
+    JAX cannot reshape to sizes that are known at run time only; so of more than two axes, the sizes are numbers.
+    """
     if x.ndim == 1:
-        return matrix @ x
-    return pt.moveaxis(matrix @ pt.moveaxis(x, axis, -2), -2, axis)
+        return x[:, None]
+    slices = pt.moveaxis(x, axis, 0)
+    return slices if x.ndim == 2 else slices.reshape((sizes[axis], prod(sizes[:axis] + sizes[axis + 1 :])))
 
 
-def turned(x, matrices):
+def times(matrix, x, axis, sizes):
+    """The matrix times each vector of `x` along an axis."""
+    product = matrix @ unfolded(x, axis, sizes)
+    if x.ndim == 1:
+        return product[:, 0]
+    if x.ndim > 2:
+        product = product.reshape((sizes[axis], *sizes[:axis], *sizes[axis + 1 :]))
+    return pt.moveaxis(product, 0, axis)
+
+
+def turned(x, matrices, sizes):
     """`x` with each of the axes in the dict multiplied by its matrix."""
     for axis, matrix in matrices.items():
-        x = times(matrix, x, axis)
+        x = times(matrix, x, axis, sizes)
     return x
 
 
-def second_moment(x, axis):
+def second_moment(x, axis, sizes):
     """The sum of the outer products with itself of each vector of `x` along an axis."""
-    if x.ndim == 1:
-        return pt.outer(x, x)
-    vectors = pt.moveaxis(x, axis, -2)
-    return total(vectors @ vectors.mT, axis=tuple(range(x.ndim - 2)))
+    slices = unfolded(x, axis, sizes)
+    return astype(slices @ slices.T, x.dtype)
 
 
 def decomposed(matrix):
@@ -358,8 +370,9 @@ def shampoo(loss_or_grads=None, params=None, learning_rate=0.1, epsilon=1e-4, ev
     Notes
     -----
     For :math:`k` axes, each matrix :math:`H_i` sums the products over all the others, and the exponent is
-    :math:`-1/(2k)`. A vector has the full matrix of AdaGrad, a scalar is stepped as by :func:`~symupdates.adagrad`.
-    There is no momentum: add it by :func:`~symupdates.apply_momentum`.
+    :math:`-1/(2k)`; the lengths of more than two axes cannot change after this call. A vector has the full matrix of
+    AdaGrad, a scalar is stepped as by :func:`~symupdates.adagrad`. There is no momentum: add it by
+    :func:`~symupdates.apply_momentum`.
 
     Between the updates that compute the roots, the C backend does not, nor do NUMBA and JAX from PyTensor 3.3 on.
     Before that, they compute them always, and `every` saves nothing there.
@@ -384,12 +397,12 @@ def shampoo(loss_or_grads=None, params=None, learning_rate=0.1, epsilon=1e-4, ev
         for axis, size in enumerate(sizes):
             if 0 < size <= max_size:
                 H = step.state(p, f"H{axis}", shape=square(axis))
-                step[H] = H + second_moment(g, axis)
+                step[H] = H + second_moment(g, axis, sizes)
                 root = inverse_root(step[H], eps, order)
                 if every > 1:
                     P = step.state(p, f"P{axis}", shape=square(axis))
                     root = step[P] = renewed(P, pt.eq(step.t % every, 1), root)
-                u = times(root, u, axis)
+                u = times(root, u, axis, sizes)
             else:
                 H = step.state(p, f"H{axis}", shape=along(axis))
                 others = tuple(i for i in range(p.ndim) if i != axis)
@@ -456,9 +469,10 @@ def soap(
     The first gradient of a matrix only makes its basis, by the decomposition of :math:`L` and :math:`R`, and the step
     and its :math:`t` begin at the second, as in the authors' program. In its own basis a gradient is diagonal, but for
     rounding errors, of which Adam's first step would make full steps. Vectors, scalars, and whatever has fewer than two
-    axes longer than one have no such basis: their steps are :func:`adam`'s from the first on. Of more than two axes,
-    each has its matrix. The basis of directions without gradients is arbitrary; so, before the gradients have spanned
-    all directions, backends may take steps that differ.
+    axes longer than one, or none of at most `max_size`, have no such basis: their steps are :func:`adam`'s from the
+    first on. Of more than two axes, each has its matrix, and their lengths cannot change after this call. The basis of
+    directions without gradients is arbitrary; so, before the gradients have spanned all directions, backends may take
+    steps that differ.
 
     The decomposition and the power iteration are computed only when they are due on the C backend, and on NUMBA and JAX
     from PyTensor 3.3 on; before that, these two compute them at every update.
@@ -491,13 +505,13 @@ def soap(
         Q_T = {axis: matrix.T for axis, matrix in Q.items()}
         alpha = eta * sqrt(step.bias_correction(beta2, t)) / step.bias_correction(beta1, t)
         m_next = beta1 * m + (1 - beta1) * g
-        v_next = beta2 * v + (1 - beta2) * turned(g, Q_T) ** 2
-        u = turned(turned(m_next, Q_T) / (sqrt(v_next) + eps), Q)
+        v_next = beta2 * v + (1 - beta2) * turned(g, Q_T, sizes) ** 2
+        u = turned(turned(m_next, Q_T, sizes) / (sqrt(v_next) + eps), Q, sizes)
         p_next = p - alpha * astype(u, p.dtype)
         for key, value in ((m, m_next), (v, v_next), (p, p_next)):
             step[key] = switch(is_first, key, value) if axes else value
         for axis in axes:
-            step[H[axis]] = beta2 * H[axis] + (1 - beta2) * second_moment(g, axis)
+            step[H[axis]] = beta2 * H[axis] + (1 - beta2) * second_moment(g, axis, sizes)
             iterated = renewed(Q[axis], pt.eq(t % every, 0), qr(step[H[axis]] @ Q[axis])[0])
             step[Q[axis]] = renewed(Q[axis], is_first, decomposed(step[H[axis]])[1], iterated)
     return step.finish()

@@ -159,14 +159,15 @@ def soap(p, grads, learning_rate=0.003, beta1=0.95, beta2=0.95, epsilon=1e-8, ev
     """Vyas et al. (2024), SOAP, algorithms 3 and 4, with the bias corrections of `adam`.
 
     As in their program, the first gradient makes the bases only. The bases are unique up to the signs of their vectors,
-    which the steps do not depend on. What is a vector, or has one row or column, gets Adam's steps.
+    which the steps do not depend on. What is a vector, or has one row or column, or no axis that is short
+    enough, gets Adam's steps.
     """
     shape = p.shape
     long = [i for i, n in enumerate(shape) if n > 1]
-    if len(long) < 2:
+    axes = [i for i in long if shape[i] <= max_size]
+    if len(long) < 2 or not axes:
         yield from oracles.adam(p, grads, learning_rate, beta1, beta2, epsilon)
         return
-    axes = [i for i in long if shape[i] <= max_size]
     M, V = np.zeros_like(p), np.zeros_like(p)
     L = {i: np.zeros((shape[i], shape[i]), p.dtype) for i in axes}
     Q = {}
