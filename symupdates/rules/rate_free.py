@@ -561,7 +561,8 @@ def polyak_step(loss_or_grads=None, params=None, max_learning_rate=1.0, minimum=
     loss = require_loss("polyak_step", loss_or_grads)
     step = prepare("polyak_step", loss, params, max_learning_rate=max_learning_rate, minimum=minimum, c=c)
     bound, f_min, c = step.hyper(step.dtype)
-    gap = maximum(astype(loss, step.dtype) - f_min, 0)
+    # In this order: numba 0.65 compiles max(|x|, 0), of a loss |x|, to max(x, 0).
+    gap = maximum(0, astype(loss, step.dtype) - f_min)
     rate = gap / positive(maximum(c * step.total(g**2 for _, g, _ in step), gap / bound))
     for p, g, _ in step:
         step[p] = p - astype(rate, p.dtype) * g
