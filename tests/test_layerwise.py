@@ -64,7 +64,7 @@ def test_fromage_keeps_the_norm_at_right_angles():
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_zeros_and_nothing(rule, dtype):
-    """Zero parameters and zero gradients, of all shapes, and no elements at all: no NaN, and no step without gradient."""
+    """Zero parameters and zero gradients, of all shapes, and no elements: no NaN, and no step without gradient."""
     for shapes in ([(), (3,), (2, 3), (1, 3), (3, 1), (2, 1, 3)], [(0,), (2, 0), (0, 2), (0, 0), (2, 0, 3)]):
         starts = [np.zeros(shape) for shape in shapes]
         steps = [[np.full(shape, x) for shape in shapes] for x in (0.0, 0.0, 0.5, 0.25, 0.0)]
