@@ -8,7 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from pytensor.tensor.random.type import RandomType
-from test_rules import PYTHON, call, every_rule, make_param, scheduled, values
+from test_rules import PYTHON, call, make_param, rule_of_each_kind, scheduled, values
 
 import symupdates as su
 from symupdates import gradients, schedules
@@ -90,8 +90,8 @@ def regression(dtype="float64"):
 # --- The numbers ------------------------------------------------------------------------------------------------------
 
 
-@every_rule
-def test_every_rule(row):
+@rule_of_each_kind
+def test_rules(row):
     """The same bits, with fixed hyper-parameters and with schedules; plain Python computes, that nothing is fused."""
     # Without a compiler, PyTensor 3.0 computes sums of squares of very long expressions wrongly, in loops.
     long_sums = row.draws and row.coupled

@@ -9,6 +9,7 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from conftest import FULL
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import equal_computations
 from pytensor.graph.traversal import ancestors, graph_inputs
@@ -26,6 +27,11 @@ TOLERANCE = {"float64": 1e-12, "float32": 10 * STEPS * 2.0**-24}
 PYTHON = "FAST_COMPILE"
 
 every_rule = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+# One of each kind: with and without state, of several shapes of it, coupled, drawing, with products and branches.
+KINDS = {"sgd", "adam", "nesterov_momentum", "adagrad_window", "rprop", "sm3", "muon", "prodigy", "sgnht", "shampoo"}
+rule_of_each_kind = pytest.mark.parametrize(
+    "row", [row for row in ROWS if FULL or row.name in KINDS], ids=lambda row: row.name
+)
 every_floatx = pytest.mark.parametrize("floatx", ["float32", "float64"])
 
 
@@ -167,12 +173,12 @@ def test_numbers(row):
 
 
 @every_rule
-def test_numbers_on_every_backend(row, backend):
-    """In both precisions; floatX is that of the one on some backends, that of the other on some."""
-    with pytensor.config.change_flags(floatX="float64" if backend == "NUMBA" else "float32"):
+def test_numbers_on_every_backend(row, backend_and_dtype):
+    """With all hyper-parameters scheduled, where floatX is the other dtype."""
+    backend, dtype = backend_and_dtype
+    with pytensor.config.change_flags(floatX={"float32": "float64", "float64": "float32"}[dtype]):
         runs = Runs(row)
-        runs.add_rated("matrix", "float32")
-        runs.add_scheduled("usual", "float64")
+        runs.add_scheduled("usual", dtype)
         runs.check(backend)
 
 
