@@ -202,6 +202,12 @@ def test_the_first_step_of_shampoo_is_orthogonal(shape):
     np.testing.assert_allclose(path[1], -U @ Vt, atol=1e-6)
 
 
+def test_no_step_of_shampoo_is_longer_than_the_rate():
+    """As an operator: the sums are at least the products of the gradient, and so are their roots."""
+    path, _ = trained_one(su.shampoo(learning_rate=0.5), np.zeros((4, 3)), oracles.gradients(20, (4, 3)))
+    assert max(np.linalg.norm(after - before, 2) for before, after in pairwise(path)) <= 0.5 * (1 + 1e-12)
+
+
 def test_shampoo_on_a_vector_is_adagrad_in_any_basis():
     """Turned with its gradients, it takes the turned steps, which AdaGrad does not; along one direction, AdaGrad's."""
     turn = np.linalg.qr(random(5, 5))[0]

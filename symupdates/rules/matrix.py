@@ -92,11 +92,11 @@ def adafactor(
     shape, and :math:`u = g/\sqrt v`. Of more than two axes, the last two are factored. There is no momentum; for it,
     add :func:`~symupdates.apply_momentum`, which takes as much memory as the parameters.
 
-    torch has no :math:`\epsilon_1` in the averages but bounds both roots by its own from below: with zero for both, it
+    torch has no :math:`\epsilon_1` in the averages but bounds the roots by its own from below: with zero for both, it
     is the same. keras is the same, but its ``relative_step=False`` has no effect, and for each matrix it holds the
-    product of :math:`r` and :math:`c` as state, too. optax with ``learning_rate=x`` is ``relative_step=False`` here,
-    with its `min_dim_size_to_factor`; it computes :math:`\beta_t` in float32, and factors the two longest axes. None of
-    their options for weight decay are here: see :func:`~symupdates.apply_weight_decay`.
+    product of :math:`r` and :math:`c` as state, too. optax is ``relative_step=False`` and
+    ``min_dim_size_to_factor=128`` here; it computes :math:`\beta_t` in float32, and factors the two longest axes. Their
+    weight decay is not here: see :func:`~symupdates.apply_weight_decay`.
 
     State: ``r`` and ``c``, zero at first, of the parameter's shape without its last axis and without the one before it;
     or ``v``, of its shape; of its dtype. ``t``, an int64 scalar, one for all parameters, the number of updates made.
@@ -191,8 +191,8 @@ def muon(
     nesterov : bool
         Step ahead along the momentum, as above; otherwise, :math:`u = m`.
     ns_steps : int
-        The number of iterations. Five make the smallest singular values 485 times as large, and products of matrices
-        are what they cost: fifteen, two thirds of them of the shorter side only.
+        The number of iterations. Five make the smallest singular values 485 times as large. Each is three products of
+        matrices, one of them of the shorter side only.
     consistent_rms : float, optional
         Instead of the root of the shape's ratio, the factor ``consistent_rms * sqrt(max(rows, columns))``: elements
         then move by about this number times the rate, whatever the shape. With 0.2, rates and decays found for
@@ -223,9 +223,9 @@ def muon(
     factor is for matrices that are multiplied from the left, ``x @ W``, as in optax; torch has theirs transposed, and
     so divides rows by columns. torch computes the iterations in bfloat16, with errors of about 1 %, and is else the
     same for the transposed matrices, to the place of :math:`\epsilon`. keras is the same with ``consistent_rms=0.2``,
-    where :math:`\epsilon` does not matter: its momentum is a sum, of 20 times the length. optax is the same with
-    ``nesterov=False``; else it corrects both parts of :math:`u` for their start at zero, which the norm undoes only
-    with time.
+    where :math:`\epsilon` does not matter: its momentum is a sum, of 20 times the length. So is optax with
+    ``nesterov=False``; else it corrects both parts of :math:`u` for their start at zero, which makes another direction
+    of the first steps.
 
     State: ``m``, zero at first, of the matrix's shape and dtype. That of `others` is as they name it.
     Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
@@ -345,14 +345,14 @@ def shampoo(loss_or_grads=None, params=None, learning_rate=0.1, epsilon=1e-4, ev
     params : iterable of shared variables
         The parameters :math:`p`, float32 or float64.
     learning_rate : hyper-parameter
-        The step size :math:`\eta`: the norm of the first step of a matrix as an operator. No singular value of a later
-        step is larger.
+        The step size :math:`\eta`: about the norm of the first step of a matrix as an operator. With `every` at 1, no
+        later step has a larger one.
     epsilon : hyper-parameter
         Keeps directions without gradients at rest, in units of the squared gradient: it is added to the eigenvalues.
         Those of float32 have errors of about a millionth of the largest one.
     every : int
-        Compute the roots only at the first of so many updates, and use them in all. At 1, the paper's, they are not
-        kept. They are what the step costs, about 20 :math:`n^3` operations for an axis of length :math:`n`.
+        Compute the roots only at the first of so many updates, and use them in all. At 1, as in the paper, they are not
+        kept. They are what a step costs: a decomposition into eigenvectors for each axis.
     max_size : int
         The longest axis that is given a matrix. A longer one is given the diagonal of it only.
 

@@ -133,6 +133,9 @@ def keras_cases():
     arguments = {"learning_rate": RATES, "momentum": 0.5, "nesterov": False, "rms_rate": 0.4, "weight_decay": 0.0}
     yield case("muon", hyper, "Muon", arguments, shape=MATRIX)
 
+    # Without relative steps, it takes relative steps.
+    arguments = {"learning_rate": 0.4, "relative_step": False}
+    yield case("adafactor", {"learning_rate": 0.4, "relative_step": True}, "Adafactor", arguments, shape=MATRIX)
     for shape in [[10], MATRIX, [5, 2]]:
         yield case("adafactor", {"learning_rate": 0.01}, "Adafactor", {"learning_rate": 0.01}, shape=shape)
         hyper = {
