@@ -225,7 +225,7 @@ def test_numbers_of_a_partition():
     )
     train(optimizer([g, g], [p, q]), [g], given)
     for v, start, name in ((p, starts[0], "adagrad"), (q, starts[1], "adadelta")):
-        *_, last = rows[name].oracle(start, given, **rows[name].hyper)
+        *_, last = rows[name].oracle(start, given, **dict(rows[name].structure), **rows[name].hyper)
         np.testing.assert_allclose(v.get_value(), last["param"], rtol=1e-12)
 
 

@@ -115,8 +115,7 @@ def test_only_what_is_held_is_looked_at():
     step = pytensor.function([x], [], updates=updates, mode=PYTHON)
     step(np.inf)
     assert W.get_value() == 0.75 and b.get_value() == -np.inf
-    updates = apply_if_finite({})
-    assert list(updates) == list(named(updates).values()) and len(updates) == 2
+    assert apply_if_finite({}) == {}
 
 
 def test_counts_of_frozen_parameters():
