@@ -156,7 +156,7 @@ def report(results):
 def draw(results, file):
     problems = list(next(iter(results.values())))
     figure, axes = new_figure(1, len(problems))
-    figure.set_size_inches(4 * len(problems), 2 + 0.22 * len(results))
+    figure.set_size_inches(4 * len(problems), max(4, 2 + 0.22 * len(results)))
     for ax, problem in zip(axes.flat, problems, strict=True):
         heights = np.full((len(results), len(RATES)), np.inf)
         for i, by_problem in enumerate(results.values()):

@@ -9,6 +9,7 @@ import pytensor.tensor as pt
 from symupdates.core import (
     astype,
     awaits,
+    check_optimizer,
     check_params,
     extend,
     get_or_compute_grads,
@@ -203,8 +204,7 @@ def accumulate(optimizer, every=4, mean=True):
     >>> [round(float(step()), 3) for _ in range(5)]
     [1.0, 1.0, 0.9, 0.9, 0.81]
     """
-    if not callable(optimizer):
-        raise TypeError(f"accumulate: optimizer must be a rule or another optimizer, not {optimizer!r}.")
+    check_optimizer("accumulate: optimizer", optimizer)
     whole_number("accumulate: every", every)
 
     @awaits("loss_or_grads", "params")

@@ -365,6 +365,12 @@ def largest_dtype(tensors):
     return upcast(*(x.dtype for x in tensors)) if tensors else "float64"
 
 
+def inner(xs, ys):
+    """The inner product of two lists of tensors, as if each were one vector, in the largest dtype."""
+    dtype = largest_dtype(xs)
+    return sum((total(astype(x, dtype) * astype(y, dtype)) for x, y in zip(xs, ys, strict=True)), pt.constant(0, dtype))
+
+
 def like(key, value):
     """`value` with the type of `key`, for the update of `key`."""
     value = pt.as_tensor_variable(value)
@@ -498,6 +504,12 @@ def whole_number(name, value, least=1):
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
     return int(value)
+
+
+def check_optimizer(name, optimizer):
+    """Refuse an argument that should be a rule, or whatever stands for one, and cannot be called."""
+    if not callable(optimizer):
+        raise TypeError(f"{name} must be a rule or another optimizer, not {optimizer!r}.")
 
 
 def in_words(given):

@@ -96,7 +96,7 @@ LOSS_ROWS = [
         oracles.adahessian,
         {"learning_rate": 0.125, "beta1": 0.875, "beta2": 0.96875, "epsilon": 0.0625, "hessian_power": 0.75},
         ("m", "v", "param"),
-        whole=("t", "rng"),
+        whole=("rng", "t"),
         structure={"seed": 7},
     ),
     LossRow(
@@ -112,7 +112,7 @@ LOSS_ROWS = [
         oracles.esgd,
         {"learning_rate": 0.125, "damping": 0.25},
         ("d", "param"),
-        whole=("t", "rng"),
+        whole=("rng", "t"),
         structure={"every": 3, "seed": 7},
     ),
     LossRow(

@@ -4,10 +4,8 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor import and_, or_, sqrt, switch
 
-from symupdates.constraints import largest_dtype
-from symupdates.core import astype, awaits, like, prepare, require_loss, total, whole_number
+from symupdates.core import astype, awaits, inner, largest_dtype, like, prepare, require_loss, total, whole_number
 from symupdates.rules.perturbed import norm_or_one
-from symupdates.rules.second_order import inner
 
 __all__ = ["lbfgs"]
 

@@ -8,7 +8,7 @@ from pytensor.tensor import maximum, minimum, sqrt, switch
 from pytensor.tensor.linalg import eigh, qr
 
 from symupdates.compose import merge
-from symupdates.core import astype, awaits, prepare, renewed, total, whole_number
+from symupdates.core import astype, awaits, check_optimizer, prepare, renewed, total, whole_number
 from symupdates.rules.adam import adamw
 
 __all__ = ["adafactor", "muon", "shampoo", "soap"]
@@ -237,8 +237,7 @@ def muon(
     .. [2] J. Liu et al. (2025). Muon is scalable for LLM training. arXiv:2502.16982.
     """
     whole_number("muon: ns_steps", ns_steps)
-    if not callable(others):
-        raise TypeError(f"muon: others must be a rule or another optimizer, not {others!r}.")
+    check_optimizer("muon: others", others)
     step = prepare(
         "muon",
         loss_or_grads,

@@ -6,8 +6,7 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import truncated_graph_inputs
 
-from symupdates.core import astype, awaits, like, prepare, require_loss, whole_number
-from symupdates.rules.second_order import inner
+from symupdates.core import astype, awaits, inner, like, prepare, require_loss, whole_number
 
 __all__ = ["gauss_newton", "natural_gradient"]
 

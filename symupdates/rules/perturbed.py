@@ -2,8 +2,8 @@
 
 import pytensor.tensor as pt
 
-from symupdates.constraints import largest_dtype, total_norm
-from symupdates.core import astype, awaits, prepare, require_loss
+from symupdates.constraints import total_norm
+from symupdates.core import astype, awaits, check_optimizer, largest_dtype, prepare, require_loss
 from symupdates.rules.sgd import sgd
 
 __all__ = ["asam", "extragradient", "nag", "sam"]
@@ -59,7 +59,7 @@ def sam(loss_or_grads=None, params=None, rho=0.05, optimizer=sgd):
     .. [1] P. Foret, A. Kleiner, H. Mobahi and B. Neyshabur (2021). Sharpness-aware minimization for efficiently
        improving generalization. ICLR. arXiv:2010.01412.
     """
-    check_optimizer("sam", optimizer)
+    check_optimizer("sam: optimizer", optimizer)
     step = prepare("sam", require_loss("sam", loss_or_grads), params, rho=rho)
     n = norm_or_one([g for _, g, _ in step])
     worst = step.gradients_at({p: p + rho * g / astype(n, p.dtype) for p, g, (rho,) in step})
@@ -117,7 +117,7 @@ def asam(loss_or_grads=None, params=None, rho=0.5, eta=0.01, optimizer=sgd):
     .. [1] J. Kwon, J. Kim, H. Park and I. K. Choi (2021). ASAM: adaptive sharpness-aware minimization for
        scale-invariant learning of deep neural networks. ICML. arXiv:2102.11600.
     """
-    check_optimizer("asam", optimizer)
+    check_optimizer("asam: optimizer", optimizer)
     step = prepare("asam", require_loss("asam", loss_or_grads), params, rho=rho, eta=eta)
     T = {p: abs(p) + eta for p, _, (_, eta) in step}
     n = norm_or_one([T[p] * g for p, g, _ in step])
@@ -234,8 +234,3 @@ def norm_or_one(tensors):
     """The joint L2 norm, in the largest dtype; one where it is zero, to divide by."""
     n = total_norm(tensors, largest_dtype(tensors))
     return pt.switch(n > 0, n, pt.ones_like(n))
-
-
-def check_optimizer(rule, optimizer):
-    if not callable(optimizer):
-        raise TypeError(f"{rule}: optimizer must be a rule or another optimizer, not {optimizer!r}.")

@@ -6,6 +6,7 @@ from pytensor.tensor import abs, clip, maximum, sqrt
 from symupdates.core import (
     astype,
     awaits,
+    check_optimizer,
     check_params,
     extend,
     get_or_compute_grads,
@@ -777,8 +778,7 @@ def mechanic(optimizer, initial_scale=1e-6, weight_decay=0.01, epsilon=1e-8, bet
     ----------
     .. [1] A. Cutkosky, A. Defazio and H. Mehta (2023). Mechanic: a learning rate tuner. NeurIPS. arXiv:2306.00144.
     """
-    if not callable(optimizer):
-        raise TypeError(f"mechanic: optimizer must be a rule or another optimizer, not {optimizer!r}.")
+    check_optimizer("mechanic: optimizer", optimizer)
     n = whole_number("mechanic: betas", betas)
 
     @awaits("loss_or_grads", "params")

@@ -2,8 +2,7 @@
 
 from pytensor.tensor import maximum, sqrt
 
-from symupdates.constraints import largest_dtype
-from symupdates.core import astype, awaits, prepare, total
+from symupdates.core import astype, awaits, largest_dtype, prepare, total
 from symupdates.random import normals
 
 __all__ = ["noisy_sgd", "psgld", "sghmc", "sgld", "sgnht"]

@@ -4,14 +4,8 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor import clip, maximum, sqrt
 
-from symupdates.constraints import largest_dtype
-from symupdates.core import astype, awaits, like, prepare, require_loss, total, whole_number
+from symupdates.core import astype, awaits, inner, prepare, renewed, require_loss, total, whole_number
 from symupdates.random import new_generator, normal, rademacher
-
-try:
-    from pytensor.conditional.op import ifelse
-except ImportError:  # before PyTensor 3.3
-    from pytensor.ifelse import ifelse
 
 __all__ = ["adahessian", "barzilai_borwein", "esgd", "sophia_h"]
 
@@ -62,8 +56,8 @@ def adahessian(
     Returns
     -------
     OrderedDict
-        For each parameter in order: the next value of its ``m``, of its ``v``, then its own; last, the count ``t`` and
-        the generator ``rng``.
+        For each parameter in order: the next value of its ``m``, of its ``v``, then its own; last, the generator
+        ``rng`` and the count ``t``.
 
     Raises
     ------
@@ -160,8 +154,8 @@ def sophia_h(
     Returns
     -------
     OrderedDict
-        For each parameter in order: the next value of its ``m``, of its ``h``, then its own; last, the count ``t`` and
-        the generator ``rng``.
+        For each parameter in order: the next value of its ``m``, of its ``h``, then its own; last, the generator
+        ``rng`` and the count ``t``.
 
     Raises
     ------
@@ -207,7 +201,7 @@ def sophia_h(
         m = step.state(p, "m")
         h = step.state(p, "h")
         step[m] = beta1 * m + (1 - beta1) * g
-        step[h] = ifelse(estimates, like(h, beta2 * h + (1 - beta2) * z[p] * Hz[p]), h)
+        step[h] = renewed(h, estimates, beta2 * h + (1 - beta2) * z[p] * Hz[p])
         step[p] = p - eta * clip(step[m] / maximum(gamma * step[h], eps), -1, 1)
     return step.finish()
 
@@ -242,8 +236,8 @@ def esgd(loss_or_grads=None, params=None, learning_rate=0.01, damping=1e-4, ever
     Returns
     -------
     OrderedDict
-        For each parameter in order: the next value of its ``d``, then its own; last, the count ``t`` and the generator
-        ``rng``.
+        For each parameter in order: the next value of its ``d``, then its own; last, the generator ``rng`` and the
+        count ``t``.
 
     Raises
     ------
@@ -273,7 +267,7 @@ def esgd(loss_or_grads=None, params=None, learning_rate=0.01, damping=1e-4, ever
     i = (step.t - 1) // every + 1
     for p, g, (eta, damping) in step:
         d = step.state(p, "d")
-        step[d] = ifelse(estimates, like(d, d + Hz[p] ** 2), d)
+        step[d] = renewed(d, estimates, d + Hz[p] ** 2)
         step[p] = p - eta * g / (sqrt(step[d] / astype(i, p.dtype)) + damping)
     return step.finish()
 
@@ -336,12 +330,6 @@ def barzilai_borwein(loss_or_grads=None, params=None, learning_rate=1e-3, short=
         step[last_g] = g
         step[p] = p - pt.switch(sy > 0, astype(alpha, p.dtype), eta) * g
     return step.finish()
-
-
-def inner(xs, ys):
-    """The inner product of two lists of tensors, as if each were one vector, in the largest dtype."""
-    dtype = largest_dtype(xs)
-    return sum((total(astype(x, dtype) * astype(y, dtype)) for x, y in zip(xs, ys, strict=True)), pt.constant(0, dtype))
 
 
 def hessian_times(step, vectors):
