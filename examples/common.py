@@ -20,11 +20,15 @@ warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS ins
 
 MODES = {"c": "CVM", "numba": "NUMBA", "jax": "JAX"}
 
-RULES = {
-    name: getattr(symupdates, name)
-    for name in sorted(symupdates.__all__)
-    if {"loss_or_grads", "params", "learning_rate"} <= set(signature(getattr(symupdates, name)).parameters)
-}
+
+def is_rule(name):
+    """Whether that is a rule that needs nothing but the loss: no outputs of the model, and no divergence."""
+    arguments = set(signature(getattr(symupdates, name)).parameters)
+    return {"loss_or_grads", "params"} < arguments and not {"outputs", "divergence"} & arguments
+
+
+ALL_RULES = {name: getattr(symupdates, name) for name in sorted(symupdates.__all__) if is_rule(name)}
+RULES = {name: rule for name, rule in ALL_RULES.items() if "learning_rate" in signature(rule).parameters}
 
 
 def optimizer(name, learning_rate=None):

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from common import ALL_RULES as RULES
 from common import MODES, add_backend_option, add_plot_option, new_figure, positive, save_figure
 from rich.console import Console
 from rich.progress import track
@@ -29,17 +30,6 @@ import symupdates
 
 RATES = 10 ** np.arange(-4, 1.25, 0.5)
 ROSENBROCK_START = np.array([-1.2, 1.0])
-
-
-def is_rule(function):
-    return list(signature(function).parameters)[:2] == ["loss_or_grads", "params"]
-
-
-RULES = {
-    name: function
-    for name in symupdates.__all__
-    if name != "get_or_compute_grads" and is_rule(function := getattr(symupdates, name))
-}
 
 
 # --- Problems: inputs, loss, parameters, the data of each step, and the lowest loss -----------------------------------
