@@ -8,6 +8,7 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from conftest import FULL
 from test_rules import PYTHON, make_param
 
 import symupdates as su
@@ -189,6 +190,7 @@ def test_all_shapes(name, options):
     CHECKS[name][0](PYTHON, learning_rate=0.25, **options)
 
 
+@pytest.mark.skipif(not FULL, reason="takes minutes to compile; test_rules has two shapes on every backend")
 @pytest.mark.parametrize("name", CHECKS)
 def test_all_shapes_on_every_backend(name, backend):
     CHECKS[name][0](backend, learning_rate=0.25, every=2, max_size=4)

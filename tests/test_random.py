@@ -121,9 +121,9 @@ def test_seeds():
         gradients.add_noise([W], seed=0.5)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_signs(backend, dtype):
+def test_signs(backend_and_dtype):
     """As many of each as chance allows, independent of their neighbours, and those of the bits, exactly."""
+    backend, dtype = backend_and_dtype
     generator = new_generator("test", 0)
     x = pt.tensor(shape=(None, None), dtype=dtype)
     signs, normals = (
