@@ -59,7 +59,7 @@ def test_one_loop_in_place(row, mode):
     function, updates = compiled(mode, row)
     fgraph = function.maker.fgraph
     assert {v.dtype for v in fgraph.variables} <= {"float32", "int64", "int8", "int32", "uint32", "bool", "uint8"}
-    assert products(function) == products_of_the_gradients(mode) + 2 * row.products
+    assert products(function) <= products_of_the_gradients(mode) + 2 * row.products
     sources = {fgraph.outputs[o]: fgraph.inputs[i] for o, i in fgraph.update_mapping.items()}
     assert len(sources) == len(updates)
     loops = set()
