@@ -32,6 +32,26 @@ if FULL:
     BACKENDS_AND_DTYPES += [("CVM", "float32"), ("NUMBA", "float64")]
 
 
+def on_backends(rows, everywhere=()):
+    """Parametrize a test by a row of a table, a backend and a dtype.
+
+    Rows take turns on the backends that are slow to compile, but for those that are to run `everywhere`.
+    """
+    slow = [pair for pair in BACKENDS_AND_DTYPES if pair[0] != "JAX"]
+    cases = []
+    for i, row in enumerate(rows):
+        left_out = [] if FULL or row.name in everywhere else [slow[i % len(slow)]]
+        cases += [
+            pytest.param(row, *pair, id=f"{row.name}-{'-'.join(pair)}", marks=[NEEDS_JAX] * (pair[0] == "JAX"))
+            for pair in BACKENDS_AND_DTYPES
+            if pair not in left_out
+        ]
+    return pytest.mark.parametrize(("row", "backend", "dtype"), cases)
+
+
+NEEDS_JAX = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request):
     """The name of a compilation mode: one of the three backends."""

@@ -9,6 +9,7 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from conftest import on_backends
 from loss_table import LOSS_ROWS
 from oracles.loss import SHAPES, SIZES, Loss
 from pytensor.compile import SharedVariable
@@ -180,14 +181,12 @@ def test_numbers(row):
         runs.check(PYTHON)
 
 
-@every_rule
-def test_numbers_on_every_backend(row, backend):
-    """In both precisions; floatX is that of the one on some backends, that of the other on some."""
-    with pytensor.config.change_flags(floatX="float64" if backend == "NUMBA" else "float32"):
+@on_backends(LOSS_ROWS, everywhere={"lbfgs"})
+def test_numbers_on_backends(row, backend, dtype):
+    """With all hyper-parameters scheduled, where floatX is the other dtype."""
+    with pytensor.config.change_flags(floatX={"float32": "float64", "float64": "float32"}[dtype]):
         runs = Runs(row)
-        runs.add_scheduled(MIXED)
-        if backend == "JAX":  # for the others it would take long to compile
-            runs.add_scheduled("float64")
+        runs.add_scheduled(dtype)
         runs.check(backend)
 
 

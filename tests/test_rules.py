@@ -9,7 +9,7 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from conftest import FULL
+from conftest import FULL, on_backends
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import equal_computations
 from pytensor.graph.traversal import ancestors, graph_inputs
@@ -172,10 +172,9 @@ def test_numbers(row):
     runs.check(PYTHON)
 
 
-@every_rule
-def test_numbers_on_every_backend(row, backend_and_dtype):
+@on_backends(ROWS, everywhere=KINDS)
+def test_numbers_on_backends(row, backend, dtype):
     """With all hyper-parameters scheduled, where floatX is the other dtype."""
-    backend, dtype = backend_and_dtype
     with pytensor.config.change_flags(floatX={"float32": "float64", "float64": "float32"}[dtype]):
         runs = Runs(row)
         runs.add_scheduled("usual", dtype)
