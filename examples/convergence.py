@@ -157,7 +157,9 @@ def draw(results, file):
         ax.set(title=problem, xlabel="learning rate", xticks=range(0, len(RATES), 2))
         ax.set_xticklabels([f"{rate:g}" for rate in RATES[::2]], fontsize="x-small")
         ax.set_yticks(range(len(results)), list(results) if ax is axes.flat[0] else [], fontsize="x-small")
-        figure.colorbar(image, ax=ax, location="bottom", label="log₁₀ of the loss above the minimum")
+        figure.colorbar(
+            image, ax=ax, location="bottom", pad=0.01, aspect=30, label="log₁₀ of the loss above the minimum"
+        )
     save_figure(figure, file)
 
 
