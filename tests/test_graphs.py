@@ -59,7 +59,9 @@ def test_one_loop_in_place(row, mode):
     function, updates = compiled(mode, row)
     fgraph = function.maker.fgraph
     assert {v.dtype for v in fgraph.variables} <= {"float32", "int64", "int8", "int32", "uint32", "bool", "uint8"}
-    assert products(function) <= products_of_the_gradients(mode) + 2 * row.products
+    made, expected = products(function), products_of_the_gradients(mode) + 2 * row.products
+    # PyTensor 3.3 has batched products in the place of some for numba.
+    assert made == expected or (row.products and mode == "NUMBA" and made < expected)
     sources = {fgraph.outputs[o]: fgraph.inputs[i] for o, i in fgraph.update_mapping.items()}
     assert len(sources) == len(updates)
     loops = set()

@@ -13,6 +13,7 @@ from conftest import on_backends
 from loss_table import LOSS_ROWS
 from oracles.loss import SHAPES, SIZES, Loss
 from pytensor.compile import SharedVariable
+from pytensor.graph.basic import equal_computations
 from pytensor.graph.traversal import ancestors, graph_inputs
 from test_rules import PYTHON, STEPS, TOLERANCE, scheduled, values
 
@@ -188,6 +189,19 @@ def test_numbers_on_backends(row, backend, dtype):
         runs = Runs(row)
         runs.add_scheduled(dtype)
         runs.check(backend)
+
+
+@every_rule
+def test_floatx_does_not_matter(row):
+    """The expressions are the same."""
+    graphs = []
+    for floatx in ("float32", "float64"):
+        with pytensor.config.change_flags(floatX=floatx):
+            runs = Runs(row)
+            runs.add(MIXED)
+            graphs.append((list(runs.updates.values()), [*runs.updates, *runs.batch]))
+    (xs, in_xs), (ys, in_ys) = graphs
+    assert equal_computations(xs, ys, in_xs, in_ys)
 
 
 @every_rule

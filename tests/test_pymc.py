@@ -30,7 +30,10 @@ def test_pymc_has_what_it_had():
 def test_same_numbers_as_pymc(row, defaults):
     """The same partials, the same defaults, the same order of keys, the same trajectory."""
     their_rule = getattr(theirs, row.name)
-    assert their_rule().keywords.items() <= row.rule().keywords.items()  # ours may have more, after theirs
+    keywords = their_rule().keywords
+    ours = row.rule().keywords
+    assert list(ours.items())[: len(keywords)] == list(keywords.items())
+    assert set(ours) - set(keywords) <= {"initial_accumulator"}
     g = pt.tensor("g", shape=(16,), dtype="float64")
     hyper = {} if defaults else row.hyper
     p, q = make_param((16,), "float64", "p"), make_param((16,), "float64", "p")

@@ -1,5 +1,6 @@
 """Generic tests: what every rule of the table promises."""
 
+import pickle
 from collections import OrderedDict
 from functools import partial
 from inspect import signature
@@ -468,3 +469,16 @@ def test_resume_in_a_new_dict(row):
     assert len(saved) == len(updates)
     for got, expected in zip(values(resumed), values(updates), strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+@every_rule
+def test_a_pickled_function_trains_on(row):
+    g = pt.tensor("g", shape=row.shape, dtype="float64")
+    p = make_param(row.shape, "float64", "p")
+    step = pytensor.function([g], p + 0, updates=call(row, [g], [p]), mode=PYTHON)
+    given = row.gradients(3, row.shape)
+    step(given[0])
+    again = pickle.loads(pickle.dumps(step))
+    step(given[1])
+    again(given[1])
+    np.testing.assert_array_equal(step(given[2]), again(given[2]))

@@ -1,6 +1,6 @@
 """Rules that divide each coordinate's step by a record of its own gradients."""
 
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 import pytensor.tensor as pt
@@ -430,7 +430,7 @@ def sm3(loss_or_grads=None, params=None, learning_rate=0.1, momentum=0.9, epsilo
     step = prepare("sm3", loss_or_grads, params, learning_rate=learning_rate, momentum=momentum, epsilon=epsilon)
     for p, g, (eta, beta, eps) in step:
         axes = range(p.ndim)
-        accus = [step.state(p, f"accu_{a}", shape=lambda shape, a=a: shape[a : a + 1]) for a in axes or [0]]
+        accus = [step.state(p, f"accu_{a}", shape=partial(of_axis, axis=a)) for a in axes or [0]]
         m = step.state(p, "m")
         spread = [accu.dimshuffle(*("x" if b != a else 0 for b in axes)) for a, accu in enumerate(accus)]
         nu = reduce(pt.minimum, spread) + g**2
@@ -505,3 +505,8 @@ def madgrad(loss_or_grads=None, params=None, learning_rate=0.01, momentum=0.9, e
         z = x0 - step[s] / (step[nu] ** np.asarray(1 / 3, p.dtype) + eps)
         step[p] = mu * p + (1 - mu) * z
     return step.finish()
+
+
+def of_axis(shape, axis):
+    """The shape of a vector along an axis; of none, where there is none."""
+    return shape[axis : axis + 1]

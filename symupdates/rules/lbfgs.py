@@ -1,5 +1,6 @@
 """The limited-memory BFGS method, an evaluation of the loss at a time."""
 
+import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor import and_, or_, sqrt, switch
@@ -93,7 +94,7 @@ def lbfgs(loss_or_grads=None, params=None, learning_rate=1.0, c1=1e-4, c2=0.9, m
     params, grads = step.params, [g for _, g, _ in step]
     if not params:
         return step.finish()
-    dtype = largest_dtype(params)
+    dtype = step.dtype
     eta, c1, c2 = step.hyper(dtype)
     s, y = ([step.state(p, slot, shape=(memory, ...)) for p in params] for slot in "sy")
     x = [step.state(p, "x", initial=p) for p in params]
@@ -166,7 +167,7 @@ def trial_in(bracket, a):
     d1 = slope_lo + slope_hi - 3 * (phi_hi - phi_lo) / width
     d2 = pt.sign(width) * sqrt(pt.maximum(d1**2 - slope_lo * slope_hi, 0))
     part = 1 - (slope_hi + d2 - d1) / (slope_hi - slope_lo + 2 * d2)
-    least, half = (astype(pt.constant(number), a.dtype) for number in (0.1, 0.5))
+    least, half = (np.asarray(number, a.dtype) for number in (0.1, 0.5))
     part = switch(pt.isnan(part), half, pt.clip(part, least, 1 - least))
     return switch(pt.eq(lo, hi), 4 * a, lo + part * width)
 

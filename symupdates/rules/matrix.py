@@ -1,5 +1,6 @@
 """Rules that take a parameter for what it is: a matrix."""
 
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -122,8 +123,8 @@ def adafactor(
         t = astype(step.t, p.dtype)
         rest = t**exponent  # 1 - β
         if p.ndim > 1 and min(p.get_value(borrow=True).shape[-2:]) >= min_dim_size_to_factor:
-            r = step.state(p, "r", shape=lambda shape: shape[:-1])
-            c = step.state(p, "c", shape=lambda shape: shape[:-2] + shape[-1:])
+            r = step.state(p, "r", shape=of_rows)
+            c = step.state(p, "c", shape=of_columns)
             step[r] = (1 - rest) * r + rest * mean(g**2 + eps1, axis=-1)
             step[c] = (1 - rest) * c + rest * mean(g**2 + eps1, axis=-2)
             # Factor by factor: their product can be too small for float32.
@@ -268,17 +269,25 @@ def muon(
     return merge(step.finish(), others(grads, rest)) if rest else step.finish()
 
 
+def of_rows(shape):
+    return shape[:-1]
+
+
+def of_columns(shape):
+    return shape[:-2] + shape[-1:]
+
+
 # --- A matrix for each axis -------------------------------------------------------------------------------------------
 
 
-def square(axis):
+def square(shape, axis):
     """The shape of a matrix for an axis."""
-    return lambda shape: (shape[axis], shape[axis])
+    return (shape[axis], shape[axis])
 
 
-def along(axis):
+def along(shape, axis):
     """The shape of a vector along an axis, which broadcasts with the parameter."""
-    return lambda shape: tuple(n if i == axis else 1 for i, n in enumerate(shape))
+    return tuple(n if i == axis else 1 for i, n in enumerate(shape))
 
 
 def unfolded(x, axis, sizes):
@@ -395,15 +404,15 @@ def shampoo(loss_or_grads=None, params=None, learning_rate=0.1, epsilon=1e-4, ev
         u = g
         for axis, size in enumerate(sizes):
             if 0 < size <= max_size:
-                H = step.state(p, f"H{axis}", shape=square(axis))
+                H = step.state(p, f"H{axis}", shape=partial(square, axis=axis))
                 step[H] = H + second_moment(g, axis, sizes)
                 root = inverse_root(step[H], eps, order)
                 if every > 1:
-                    P = step.state(p, f"P{axis}", shape=square(axis))
+                    P = step.state(p, f"P{axis}", shape=partial(square, axis=axis))
                     root = step[P] = renewed(P, pt.eq(step.t % every, 1), root)
                 u = times(root, u, axis, sizes)
             else:
-                H = step.state(p, f"H{axis}", shape=along(axis))
+                H = step.state(p, f"H{axis}", shape=partial(along, axis=axis))
                 others = tuple(i for i in range(p.ndim) if i != axis)
                 step[H] = H + total(g**2, axis=others, keepdims=True)
                 u = u * (step[H] + eps) ** np.asarray(-1 / order, p.dtype)
@@ -497,8 +506,8 @@ def soap(
         sizes = p.get_value(borrow=True).shape
         is_matrix = sum(size > 1 for size in sizes) > 1
         axes = [axis for axis, size in enumerate(sizes) if is_matrix and 1 < size <= max_size]
-        Q = {axis: step.state(p, f"Q{axis}", shape=square(axis)) for axis in axes}
-        H = {axis: step.state(p, f"H{axis}", shape=square(axis)) for axis in axes}
+        Q = {axis: step.state(p, f"Q{axis}", shape=partial(square, axis=axis)) for axis in axes}
+        H = {axis: step.state(p, f"H{axis}", shape=partial(square, axis=axis)) for axis in axes}
         is_first = pt.eq(step.t, 1)
         t = maximum(step.t - 1, 1) if axes else step.t
         Q_T = {axis: matrix.T for axis, matrix in Q.items()}

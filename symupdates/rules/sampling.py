@@ -1,8 +1,9 @@
 """Gradient descent with noise, and samplers of a posterior: stochastic gradient MCMC."""
 
+import numpy as np
 from pytensor.tensor import maximum, sqrt
 
-from symupdates.core import astype, awaits, largest_dtype, prepare, total
+from symupdates.core import astype, awaits, prepare
 from symupdates.random import normals
 
 __all__ = ["noisy_sgd", "psgld", "sghmc", "sgld", "sgnht"]
@@ -353,16 +354,14 @@ def sgnht(loss_or_grads=None, params=None, learning_rate=1e-4, diffusion=0.1, te
         temperature=temperature,
     )
     xi = normals(step, seed)
-    dtype = largest_dtype(step.params)
-    s = step.state(None, "thermostat", shape=(), dtype=dtype)
-    squares = n = 0
+    s = step.state(None, "thermostat")
+    squares, sizes = [], []
     for p, g, (eta, a, T) in step:
         v = step.state(p, "velocity")
         step[v] = v - (a + astype(s, p.dtype)) * v - eta * g + sqrt(2 * a * eta * T) * xi(p)
         step[p] = p + step[v]
-        squares = squares + total(astype(step[v], dtype) ** 2)
-        n = n + p.size
-    if step.params:
-        eta, _, T = step.hyper(dtype)
-        step[s] = s + squares / astype(maximum(n, 1), dtype) - eta * T
+        squares.append(step[v] ** 2)
+        sizes.append(p.size)
+    eta, _, T = step.hyper(step.dtype)
+    step[s] = s + step.total(squares) / maximum(step.total(sizes), np.asarray(1, step.dtype)) - eta * T
     return step.finish()
