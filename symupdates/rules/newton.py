@@ -2,8 +2,7 @@
 
 import pytensor
 import pytensor.tensor as pt
-from pytensor.graph.basic import Constant, Variable
-from pytensor.graph.replace import graph_replace
+from pytensor.graph.basic import Constant, Variable, clone_get_equiv
 from pytensor.graph.traversal import truncated_graph_inputs
 
 from symupdates.core import astype, awaits, inner, like, prepare, require_loss, whole_number
@@ -204,10 +203,10 @@ def conjugate_gradients(products, v, b, iterations):
 
     def iteration(*values):
         x, r, d = values[:n], values[n : 2 * n], values[2 * n : 3 * n]
-        there = dict(zip([*v, *known], [*d, *values[3 * n :]], strict=True))
-        Ad = graph_replace(
-            products, {old: like(old, new) if old in v else new for old, new in there.items()}, strict=False
-        )
+        there = dict(zip([*v, *known], [*map(like, v, d), *values[3 * n :]], strict=True))
+        # graph_replace of PyTensor 2.38 fails where one replaced expression contains another.
+        clones = clone_get_equiv(list(there), products, copy_inputs=False, copy_orphans=False, memo=there)
+        Ad = [clones[x] for x in products]
         rr, dAd = inner(r, r), inner(d, Ad)
         alpha = pt.switch(dAd > 0, rr / dAd, 0)
         x = [x_p + astype(alpha, x_p.dtype) * d_p for x_p, d_p in zip(x, d, strict=True)]
