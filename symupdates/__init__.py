@@ -34,7 +34,7 @@ from symupdates.rules.moments import (
     simplified_ademamix,
     yogi,
 )
-from symupdates.rules.newton import gauss_newton, natural_gradient
+from symupdates.rules.newton import gauss_newton, levenberg_marquardt, natural_gradient
 from symupdates.rules.perturbed import asam, extragradient, nag, sam
 from symupdates.rules.rate_free import (
     cocob,
@@ -162,6 +162,7 @@ __all__ = [
     "esgd",
     "lbfgs",
     "gauss_newton",
+    "levenberg_marquardt",
     "natural_gradient",
     # gradient transforms: gradients → gradients; more in symupdates.gradients
     "total_norm_constraint",

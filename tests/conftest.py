@@ -4,6 +4,7 @@ import importlib.util
 import os
 import warnings
 
+import pytensor
 import pytest
 
 HAVE_JAX = importlib.util.find_spec("jax") is not None
@@ -69,3 +70,11 @@ def if_installed(backend):
     if backend == "JAX" and not HAVE_JAX:
         pytest.skip("JAX is not installed")
     return backend
+
+
+@pytest.fixture(autouse=True)
+def default_mode(request):
+    """What names no mode, such as eval or the step of a scan, is not compiled; in a test of a backend, by that one."""
+    mode = request.node.callspec.params.get("backend") if hasattr(request.node, "callspec") else None
+    with pytensor.config.change_flags(mode=mode or "FAST_COMPILE"):
+        yield

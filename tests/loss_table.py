@@ -133,6 +133,15 @@ LOSS_ROWS = [
         of_outputs=lambda z: {"outputs": [z]},
     ),
     LossRow(
+        symupdates.levenberg_marquardt,
+        oracles.levenberg_marquardt,
+        {"damping": 0.125},
+        ("param",),
+        whole=("mu", "nu"),
+        structure={"iterations": 4},
+        of_outputs=lambda z: {"outputs": [z]},
+    ),
+    LossRow(
         symupdates.natural_gradient,
         oracles.natural_gradient,
         {"learning_rate": 0.0625, "damping": 0.25},

@@ -263,6 +263,42 @@ def test_gauss_newton_fits_a_curve():
     np.testing.assert_allclose([a.get_value(), k.get_value()], [2.5, 1.3], rtol=1e-12)
 
 
+def test_levenberg_marquardt_goes_down_the_valley():
+    """Rosenbrock's function as squares, where the whole step of Gauss and Newton first climbs to a loss of 1172."""
+    p = shared(np.array([-1.2, 1.0]))
+    r = pt.stack([10 * (p[1] - p[0] ** 2), 1 - p[0]])
+    loss = (r**2).sum() / 2
+    losses = train(su.levenberg_marquardt(loss, [p], outputs=r, iterations=2), 40, loss)
+    assert np.all(np.diff(losses) <= 0) and np.any(np.diff(losses) == 0)
+    np.testing.assert_allclose(p.get_value(), 1, rtol=1e-12)
+
+
+def test_levenberg_marquardt_stays_where_the_loss_is_no_number():
+    """The step from 8 for the square of a logarithm is p log p: to where there is none."""
+    p = shared(8.0)
+    r = pt.log(p)
+    updates = su.levenberg_marquardt(r**2 / 2, [p], damping=1e-6, outputs=r, iterations=1)
+    step = pytensor.function([], [], updates=updates, mode=PYTHON)
+    with np.errstate(invalid="ignore"):
+        step()
+        assert [v.get_value().item() for v in updates] == [8.0, 2.0, 4.0]
+        for _ in range(40):
+            step()
+    np.testing.assert_allclose(p.get_value(), 1, rtol=1e-12)
+
+
+def test_levenberg_marquardt_at_a_minimum():
+    """Where rounding leaves nothing to gain every step is rejected; the damping ends at its bound."""
+    p = pytensor.shared(np.float32(1), name="p")
+    r = pt.stack([p - np.float32(0.1), p + np.float32(0.1)])
+    updates = su.levenberg_marquardt((r**2).sum() / 2, [p], outputs=r, iterations=1)
+    step = pytensor.function([], [], updates=updates, mode=PYTHON)
+    for _ in range(100):
+        step()
+    at_end = [v.get_value().item() for v in updates]
+    assert abs(at_end[0]) < 1e-6 and at_end[1:] == [2.0**46, 2.0**46]
+
+
 def test_the_natural_gradient_is_gauss_newton_of_natural_parameters():
     """Of a softmax's logits (Martens, 2020, section 9.2)."""
     rng = np.random.default_rng(0)

@@ -1,18 +1,20 @@
 """Steps that solve a linear system in the loss's curvature, or the model's, without ever forming its matrix."""
 
+import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.basic import Constant, Variable, clone_get_equiv
+from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import truncated_graph_inputs
 
 from symupdates.core import astype, awaits, inner, like, prepare, require_loss, whole_number
 
-__all__ = ["gauss_newton", "natural_gradient"]
+__all__ = ["gauss_newton", "levenberg_marquardt", "natural_gradient"]
 
 
 @awaits("loss_or_grads", "params")
 def gauss_newton(loss_or_grads=None, params=None, learning_rate=1.0, damping=1e-3, outputs=None, iterations=10):
-    r"""The damped Gauss-Newton method, by conjugate gradients: for least squares, Levenberg's and Marquardt's.
+    r"""The damped Gauss-Newton method, by conjugate gradients.
 
     With :math:`z` the outputs of a model, :math:`J` their Jacobian with respect to all parameters and :math:`H_z` the
     Hessian of the loss with respect to them:
@@ -61,8 +63,7 @@ def gauss_newton(loss_or_grads=None, params=None, learning_rate=1.0, damping=1e-
     and not in the curvature. Products with :math:`J` are gradients of gradients; what does not change in the iterations
     is computed once.
 
-    For the damping of Levenberg and Marquardt, which follows the success of the steps, give a shared variable and set
-    it between calls, or a schedule.
+    Damping that follows the success of the steps is that of :func:`levenberg_marquardt`.
 
     No state. Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
 
@@ -76,20 +77,107 @@ def gauss_newton(loss_or_grads=None, params=None, learning_rate=1.0, damping=1e-
     """
     whole_number("gauss_newton: iterations", iterations)
     loss = require_loss("gauss_newton", loss_or_grads)
-    zs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
-    check_expressions("gauss_newton: outputs", zs, "the variables between parameters and loss")
+    zs = checked_outputs("gauss_newton", outputs)
     step = prepare("gauss_newton", loss, params, learning_rate=learning_rate, damping=damping)
     if not step.params:
         return step.finish()
-    loss_z = pytensor.grad(loss, zs, disconnected_inputs="raise")
+    delta = solution(step, gauss_newton_products(loss, zs, step.params), [lam for _, _, (_, lam) in step], iterations)
+    for p, _, (eta, _) in step:
+        step[p] = p - eta * delta[p]
+    return step.finish()
 
-    def curvature(v):
-        w = [pt.zeros_like(z) for z in zs]  # of any value: the products are linear in it
-        Jv = gradients(inner(pulled(zs, w, step.params), v), w)
-        H_Jv = gradients(inner(loss_z, Jv), zs, constant=Jv)
-        return pulled(zs, H_Jv, step.params)
 
-    return solved(step, curvature, iterations)
+@awaits("loss_or_grads", "params")
+def levenberg_marquardt(loss_or_grads=None, params=None, damping=1e-3, outputs=None, iterations=10):
+    r"""The Levenberg-Marquardt method, by conjugate gradients, with Nielsen's damping: steps that never go uphill.
+
+    With :math:`L` the loss, :math:`z` the outputs of a model, :math:`J` their Jacobian with respect to all parameters
+    and :math:`H_z` the Hessian of the loss with respect to them, :math:`\mu` starting at 1 and :math:`\nu` at 2:
+
+    .. math::
+        (J^\top H_z J + \lambda \mu I)\, \delta &= g \
+        \varrho &= \frac{L(p) - L(p - \delta)}{\tfrac{1}{2}\, \delta^\top (g + \lambda \mu\, \delta)} \
+        \varrho > 0: \quad p &\leftarrow p - \delta, \quad
+            \mu \leftarrow \mu \max\bigl(\tfrac{1}{3},\, 1 - (2 \varrho - 1)^3\bigr), \quad \nu \leftarrow 2 \
+        \text{else}: \quad \mu &\leftarrow \mu \nu, \quad \nu \leftarrow 2 \nu
+
+    where :math:`\delta` is what a fixed number of iterations of conjugate gradients comes to, from zero.
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable
+        The loss, a function of the outputs; not gradients, which do not tell the curvature.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    damping : hyper-parameter
+        The damping :math:`\lambda` of the first step, in units of the curvature, that is, of loss per squared
+        parameter. Small, such as 1e-6 of the largest curvature, if the start is good; up to 1 of it if not.
+    outputs : tensor variable, or list or tuple of them
+        The variables :math:`z` through which the loss depends on the parameters: residuals, predictions, logits.
+    iterations : int
+        The number of iterations, each of about the cost of two gradients. As many as there are parameters solve the
+        system exactly.
+
+    Returns
+    -------
+    OrderedDict
+        The next value of each parameter, in their order; of the state. With a schedule: last, its count.
+
+    Raises
+    ------
+    TypeError
+        If gradients are given in the place of the loss; if `outputs` are not tensor variables.
+    ValueError
+        If `iterations` is not a whole number of at least 1; if the loss does not depend on the outputs.
+
+    Notes
+    -----
+    The gain ratio :math:`\varrho` compares what a step gains with what the quadratic model promised: near 1, the model
+    is trusted with less damping; where the loss would rise, or not be a number, the parameters stay, and the next
+    update tries a shorter step, nearer to the gradient. Each update costs one loss more than one of
+    :func:`gauss_newton`. The promise in the denominator is exact for any number of iterations, whose residual is
+    orthogonal to :math:`\delta`.
+
+    Both losses are of the same minibatch, and of the same random numbers; but what a minibatch rejects, the next may
+    not, so that it is best on all data.
+
+    State: the scalars ``mu`` and ``nu``, in the largest dtype of the parameters, which stay between the machine epsilon
+    squared and its inverse: at a minimum where rounding leaves nothing to gain, every step is rejected.
+    Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] D. W. Marquardt (1963). An algorithm for least-squares estimation of nonlinear parameters. Journal of the
+       Society for Industrial and Applied Mathematics 11(2).
+    .. [2] K. Madsen, H. B. Nielsen and O. Tingleff (2004). Methods for non-linear least squares problems, second
+       edition, algorithm 3.16. Technical University of Denmark.
+    .. [3] J. Martens (2010). Deep learning via Hessian-free optimization. ICML.
+    """
+    whole_number("levenberg_marquardt: iterations", iterations)
+    loss = require_loss("levenberg_marquardt", loss_or_grads)
+    zs = checked_outputs("levenberg_marquardt", outputs)
+    step = prepare("levenberg_marquardt", loss, params, damping=damping)
+    if not step.params:
+        return step.finish()
+    dtype, params, grads = step.dtype, step.params, [g for _, g, _ in step]
+    mu, nu = (step.state(None, slot, initial, (), dtype) for slot, initial in (("mu", 1.0), ("nu", 2.0)))
+    damping = step.hyper(dtype)[0] * mu
+    dampings = [astype(damping, p.dtype) for p in params]
+    delta = solution(step, gauss_newton_products(loss, zs, params), dampings, iterations)
+    deltas = list(delta.values())
+
+    there = {p: like(p, p - delta[p]) for p in params}
+    gain = astype(loss - graph_replace(loss, there), dtype)
+    promise = (inner(deltas, grads) + damping * inner(deltas, deltas)) / 2
+    ratio = gain / promise
+    gains = ratio > 0
+    for p in params:
+        step[p] = pt.switch(gains, there[p], p)
+    least = np.asarray(np.finfo(dtype).eps ** 2, dtype)
+    third = np.asarray(1 / 3, dtype)
+    step[mu] = pt.clip(mu * pt.switch(gains, pt.maximum(third, 1 - (2 * ratio - 1) ** 3), nu), least, 1 / least)
+    step[nu] = pt.switch(gains, 2, pt.minimum(2 * nu, 1 / least))
+    return step.finish()
 
 
 @awaits("loss_or_grads", "params")
@@ -159,7 +247,20 @@ def natural_gradient(loss_or_grads=None, params=None, learning_rate=1.0, damping
     if not step.params:
         return step.finish()
     divergence_p = gradients(divergence, step.params)
-    return solved(step, lambda v: gradients(inner(divergence_p, v), step.params, constant=v), iterations)
+
+    def products(v):
+        return gradients(inner(divergence_p, v), step.params, constant=v)
+
+    delta = solution(step, products, [lam for _, _, (_, lam) in step], iterations)
+    for p, _, (eta, _) in step:
+        step[p] = p - eta * delta[p]
+    return step.finish()
+
+
+def checked_outputs(rule, outputs):
+    zs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    check_expressions(f"{rule}: outputs", zs, "the variables between parameters and loss")
+    return zs
 
 
 def check_expressions(name, variables, what):
@@ -180,16 +281,26 @@ def pulled(outputs, vectors, params):
     return pytensor.grad(None, params, known_grads=known, disconnected_inputs="ignore", return_disconnected="zero")
 
 
-def solved(step, curvature, iterations):
-    """The updates dict of the step that solves ``(curvature + damping) δ = g``, for the hyper-parameters η, damping."""
+def gauss_newton_products(loss, zs, params):
+    """A function of vectors `v` that gives their products with the Gauss-Newton matrix, one for each parameter."""
+    loss_z = pytensor.grad(loss, zs, disconnected_inputs="raise")
+
+    def products(v):
+        w = [pt.zeros_like(z) for z in zs]  # of any value: the products are linear in it
+        Jv = gradients(inner(pulled(zs, w, params), v), w)
+        H_Jv = gradients(inner(loss_z, Jv), zs, constant=Jv)
+        return pulled(zs, H_Jv, params)
+
+    return products
+
+
+def solution(step, products, damping, iterations):
+    """The solution δ of ``(C + damping) δ = g``, one for each parameter, where ``products(v)`` are those of C with v."""
     v = [p.type() for p in step.params]
-    products = [
-        astype(Cv, p.dtype) + hyper[1] * v_p for (p, _, hyper), Cv, v_p in zip(step, curvature(v), v, strict=True)
-    ]
-    deltas = conjugate_gradients(products, v, [g for _, g, _ in step], iterations)
-    for (p, _, (eta, _)), delta in zip(step, deltas, strict=True):
-        step[p] = p - eta * delta
-    return step.finish()
+    terms = zip(step.params, products(v), damping, v, strict=True)
+    damped = [astype(Cv, p.dtype) + lam * v_p for p, Cv, lam, v_p in terms]
+    deltas = conjugate_gradients(damped, v, [g for _, g, _ in step], iterations)
+    return dict(zip(step.params, deltas, strict=True))
 
 
 def conjugate_gradients(products, v, b, iterations):

@@ -276,6 +276,21 @@ def gauss_newton(x, losses, learning_rate=1.0, damping=1e-3, iterations=10):
         x = moved(x, (yield {"param": x}))
 
 
+def levenberg_marquardt(x, losses, damping=1e-3, iterations=10):
+    """Madsen, Nielsen and Tingleff (2004), Methods for non-linear least squares problems, algorithm 3.16."""
+    mu, nu = 1.0, 2.0
+    for t, f in enumerate(losses):
+        G = f.A.T @ np.diag(1 / np.cosh(f.A @ x - f.b) ** 2) @ f.A
+        g = f.gradient(x)
+        h = -best_of_krylov(G + at(damping, t) * mu * np.eye(len(x)), g, iterations)
+        gain = (f.value(x) - f.value(x + h)) / -(g @ h + h @ G @ h / 2)
+        if gain > 0:
+            x, mu, nu = x + h, mu * max(1 / 3, 1 - (2 * gain - 1) ** 3), 2.0
+        else:
+            mu, nu = mu * nu, 2 * nu
+        x = moved(x, (yield {"param": x, "mu": mu, "nu": nu}))
+
+
 def natural_gradient(x, losses, learning_rate=1.0, damping=1e-3, iterations=10):
     """Amari (1998), Natural gradient works efficiently, for coins with the log odds Ax - b: of variance p(1 - p)."""
     for t, f in enumerate(losses):
