@@ -43,80 +43,113 @@ must not hold one JAX array, as after ``b.set_value(a.get_value(borrow=True), bo
 
 
 class PerParameterNumbaLinker(NumbaLinker):
-    """PyTensor's linker for numba, with the loops that only update parameters compiled each for itself.
+    """PyTensor's linker for numba, with the loops that update parameters compiled each for itself.
 
     The linker makes one function of a graph, and what LLVM takes for it grows with more than the square of the arrays
-    that go in and out: minutes for a hundred parameters. A loop that changes a parameter and its state in place, and
-    whose results nothing else reads, is here a function of its own, called after the rest. Parameters of the same type
-    that are trained by the same rule share it.
+    that go in and out: minutes for a hundred parameters. A loop that changes a parameter and its state in place is here
+    a function of its own, called after what it depends on and before what reads its results, such as the sum of a
+    penalty's squares, with which PyTensor fuses it. Parameters of the same type that are trained by the same rule share
+    it.
     """
 
     def create_jitable_thunk(self, compute_map, order, input_storage, output_storage, storage_map):
         from pytensor.link.numba.dispatch.basic import numba_funcify_ensure_cache  # numba is optional
 
         fgraph = self.fgraph
-        places = {variable: i for i, variable in enumerate(fgraph.outputs)}
-        loops = [node for node in fgraph.toposort() if only_updates_in_place(node, fgraph)]
-        apart = {places[variable] for node in loops for variable in node.outputs}
-        rest = [i for i in range(len(fgraph.outputs)) if i not in apart]
+        before, loops, after = stages(fgraph)
         if not loops:
             return super().create_jitable_thunk(compute_map, order, input_storage, output_storage, storage_map)
-
-        given = {v for node in loops for v in node.inputs if v.owner is not None}
-        between = [v for v in given if v not in {fgraph.outputs[i] for i in rest}]
-        graph, copies = fgraph.clone_get_equiv(check_integrity=False, attach_feature=True)
-        for variable in between:
-            graph.add_output(copies[variable])
-        for i in sorted(apart, reverse=True):
-            graph.remove_output(i)
-        used = [i for i, variable in enumerate(graph.inputs) if graph.clients[variable]]
-        for i in sorted(set(range(len(graph.inputs))) - set(used), reverse=True):
-            graph.remove_input(i)
         storages = {"input_storage": input_storage, "output_storage": output_storage, "storage_map": storage_map}
-        converted = self.fgraph_convert(graph, order=graph.toposort(), **storages)
-        compute = self.jit_compile(converted)
+        calls, functions = [], {}
 
-        inputs = [storage_map[fgraph.inputs[i]] for i in used]
-        results = [(storage_map[fgraph.outputs[i]], None) for i in rest]
-        results += [(storage_map[v], scalar_type(v)) for v in between]
-        functions, calls = {}, []
+        def add(node, function, arguments, results):
+            arguments = [[v.data] if isinstance(v, Constant) else storage_map[v] for v in arguments]
+            calls.append((node, function, arguments, [(storage_map[v], scalar_type(v)) for v in results]))
+
+        def add_stage(nodes, results=()):
+            results = [*results, *read_outside(nodes, fgraph)]
+            if results:
+                graph, arguments = part(fgraph, nodes, results)
+                function = self.jit_compile(self.fgraph_convert(graph, order=graph.toposort(), **storages))
+                add(nodes[0] if nodes else loops[0], function, arguments, results)
+
+        add_stage(before, [v for v in fgraph.outputs if v.owner is None])
         for node in loops:
             function, key = numba_funcify_ensure_cache(node.op, node=node, **storages)
             key = (key, *(v.type for v in node.inputs)) if key else node
             if key not in functions:
                 functions[key] = self.jit_compile((function, key))
-            function = functions[key]
-            arguments = [[v.data] if isinstance(v, Constant) else storage_map[v] for v in node.inputs]
-            calls.append((node, function, arguments, [storage_map[v] for v in node.outputs]))
+            add(node, functions[key], node.inputs, node.outputs)
+        add_stage(after)
 
         def thunk():
-            node = loops[0]
-            try:
-                values = compute(*(x[0] for x in inputs)) or ()  # None for no outputs
+            for node, function, arguments, results in calls:
+                try:
+                    values = function(*(x[0] for x in arguments))
+                except Exception:
+                    raise_with_op(fgraph, node, thunk)
+                values = values if isinstance(values, tuple) else (values,)
                 for (storage, as_type), value in zip(results, values, strict=True):
                     storage[0] = value if as_type is None else as_type(value)
-                for node, function, arguments, stored in calls:  # noqa: B007
-                    values = function(*(x[0] for x in arguments))
-                    for storage, value in zip(stored, values if len(stored) > 1 else (values,), strict=True):
-                        storage[0] = value
-            except Exception:
-                raise_with_op(fgraph, node, thunk)
 
         thunk.inputs = [storage_map[v] for v in fgraph.inputs]
         thunk.outputs = [storage_map[v] for v in fgraph.outputs]
         thunk.lazy = False
-        return [thunk], [loops[0]], compute
+        return [thunk], [loops[0]], calls[0][1]
 
 
-def only_updates_in_place(node, fgraph):
-    """Whether all that a loop computes are next values, each in the place of the old one, that nothing else reads."""
+def stages(fgraph):
+    """The nodes that come before the loops that update in place, these loops, and what comes after; each in order."""
+    by_stage, stage_of = ([], [], []), {}
+    before, loop, after = range(3)
+    first = fgraph.orderings()  # readers of what is destroyed, before those who destroy it
+    for node in fgraph.toposort():
+        needed = [*(v.owner for v in node.inputs if v.owner), *first.get(node, ())]
+        latest = max((stage_of[n] for n in needed), default=before)
+        if latest != after and updates_in_place(node, fgraph):
+            stage_of[node] = loop
+        else:
+            stage_of[node] = before if latest == before else after
+        by_stage[stage_of[node]].append(node)
+    return by_stage
+
+
+def updates_in_place(node, fgraph):
+    """Whether it is a loop over axes that overwrites nothing but old values, by next ones that nothing else reads."""
     sources = {fgraph.outputs[o]: fgraph.inputs[i] for o, i in fgraph.update_mapping.items()}
-    return "Elemwise" in type(node.op).__name__ and all(
-        variable in sources
-        and [node.inputs[k] for k in node.op.destroy_map.get(place, ())] == [sources[variable]]
-        and len(fgraph.clients[variable]) == 1
-        for place, variable in enumerate(node.outputs)
+    overwritten = {node.outputs[place]: [node.inputs[k] for k in ks] for place, ks in node.op.destroy_map.items()}
+    return (
+        "Elemwise" in type(node.op).__name__
+        and node.outputs[0].ndim > 0
+        and bool(overwritten)
+        and all([sources.get(v)] == old and len(fgraph.clients[v]) == 1 for v, old in overwritten.items())
     )
+
+
+def read_outside(nodes, fgraph):
+    """What others than these nodes read of their results, or is an output."""
+    inside = set(nodes)
+    return [v for node in nodes for v in node.outputs if any(reader not in inside for reader, _ in fgraph.clients[v])]
+
+
+def part(fgraph, nodes, results):
+    """The graph of nothing but these nodes; and the variables that are its inputs."""
+    graph, copies = fgraph.clone_get_equiv(check_integrity=False, attach_feature=True)
+    for v in results:
+        graph.add_output(copies[v])
+    for i in reversed(range(len(fgraph.outputs))):
+        graph.remove_output(i)
+    arguments, inside = list(fgraph.inputs), set(nodes)
+    for v in dict.fromkeys(v for node in nodes for v in node.inputs if v.owner and v.owner not in inside):
+        given = v.type()
+        graph.add_input(given)
+        graph.replace(copies[v], given)
+        arguments.append(v)
+    for i in reversed(range(len(arguments))):
+        if not graph.clients[graph.inputs[i]]:
+            graph.remove_input(i)
+            del arguments[i]
+    return graph, arguments
 
 
 def scalar_type(variable):

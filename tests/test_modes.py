@@ -9,7 +9,7 @@ from table import ROWS
 from test_rules import STEPS, call, every_rule, make_param, values
 
 import symupdates as su
-from symupdates.modes import JAX_DONATED, NUMBA_PER_PARAMETER, PerParameterNumbaLinker
+from symupdates.modes import JAX_DONATED, NUMBA_PER_PARAMETER, PerParameterNumbaLinker, stages
 
 needs_jax = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 
@@ -155,6 +155,32 @@ def test_readers_come_before_what_they_read_is_changed():
     step = pytensor.function([], p + q, updates={p: p + 2 * q, q: q - p}, mode=NUMBA_PER_PARAMETER)
     np.testing.assert_array_equal(step(), np.full(3, 3.0))
     assert p.get_value()[0] == 5 and q.get_value()[0] == 1
+
+
+def test_what_is_read_of_a_loop_comes_after_it():
+    """The squares of a penalty, which PyTensor fuses with the update: the loops are still apart."""
+    params = [pytensor.shared(np.full((2, 3), 1.0 + i), name=f"p{i}", shape=(2, 3)) for i in range(6)]
+    loss = pt.add(*((p**2).sum() for p in params))
+    updates = su.momentum(loss, params, su.schedules.inverse_time_decay(0.25, 1.0))
+    step = pytensor.function([], loss, updates=updates, mode=NUMBA_PER_PARAMETER)
+    before, loops, after = stages(step.maker.fgraph)
+    assert len(loops) == 6 and before
+    losses = [step() for _ in range(3)]
+    start = 6 * (1 + 4 + 9 + 16 + 25 + 36)
+    # p ← p + v, v ← 0.9 v - 2 η p with η = 1/4, 1/8: 1 becomes 1/2, then 1/2 - 0.45 - 1/8.
+    np.testing.assert_allclose(losses, [start, start / 4, start * 0.075**2], rtol=1e-12)
+
+
+def test_what_is_no_loop_waits_for_the_loops_that_read_it():
+    """Rows set in place in a table that a loop reads: the loop reads the old ones."""
+    E, p = (pytensor.shared(np.full((3, 2), value), name=name) for name, value in (("E", 1.0), ("p", 2.0)))
+    updates = {E: pt.set_subtensor(E[1], 7.0), p: p + E}
+    step = pytensor.function([], [], updates=updates, mode=NUMBA_PER_PARAMETER)
+    step()
+    np.testing.assert_array_equal(p.get_value(), np.full((3, 2), 3.0))
+    np.testing.assert_array_equal(E.get_value(), [[1, 1], [7, 7], [1, 1]])
+    step()
+    np.testing.assert_array_equal(p.get_value(), [[4, 4], [10, 10], [4, 4]])
 
 
 def test_compositions_apart(tmp_path):
