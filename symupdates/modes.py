@@ -2,7 +2,9 @@
 
 import numpy as np
 from pytensor.compile.mode import Mode, get_mode
-from pytensor.graph.basic import Constant
+from pytensor.graph.basic import Constant, clone_get_equiv
+from pytensor.graph.destroyhandler import DestroyHandler
+from pytensor.graph.fg import FunctionGraph
 from pytensor.link.jax.linker import JAXLinker
 from pytensor.link.numba.linker import NumbaLinker
 from pytensor.link.utils import raise_with_op
@@ -66,21 +68,21 @@ class PerParameterNumbaLinker(NumbaLinker):
             arguments = [[v.data] if isinstance(v, Constant) else storage_map[v] for v in arguments]
             calls.append((node, function, arguments, [(storage_map[v], scalar_type(v)) for v in results]))
 
-        def add_stage(nodes, results=()):
-            results = [*results, *read_outside(nodes, fgraph)]
+        def add_stage(nodes, results):
             if results:
-                graph, arguments = part(fgraph, nodes, results)
+                graph, arguments = part(nodes, results)
                 function = self.jit_compile(self.fgraph_convert(graph, order=graph.toposort(), **storages))
                 add(nodes[0] if nodes else loops[0], function, arguments, results)
 
-        add_stage(before, [v for v in fgraph.outputs if v.owner is None])
+        unchanged = [v for v in fgraph.outputs if v.owner is None]
+        add_stage(before, unchanged + read_outside(before, fgraph))
         for node in loops:
             function, key = numba_funcify_ensure_cache(node.op, node=node, **storages)
             key = (key, *(v.type for v in node.inputs)) if key else node
             if key not in functions:
                 functions[key] = self.jit_compile((function, key))
             add(node, functions[key], node.inputs, node.outputs)
-        add_stage(after)
+        add_stage(after, read_outside(after, fgraph))
 
         def thunk():
             for node, function, arguments, results in calls:
@@ -132,24 +134,14 @@ def read_outside(nodes, fgraph):
     return [v for node in nodes for v in node.outputs if any(reader not in inside for reader, _ in fgraph.clients[v])]
 
 
-def part(fgraph, nodes, results):
-    """The graph of nothing but these nodes; and the variables that are its inputs."""
-    graph, copies = fgraph.clone_get_equiv(check_integrity=False, attach_feature=True)
-    for v in results:
-        graph.add_output(copies[v])
-    for i in reversed(range(len(fgraph.outputs))):
-        graph.remove_output(i)
-    arguments, inside = list(fgraph.inputs), set(nodes)
-    for v in dict.fromkeys(v for node in nodes for v in node.inputs if v.owner and v.owner not in inside):
-        given = v.type()
-        graph.add_input(given)
-        graph.replace(copies[v], given)
-        arguments.append(v)
-    for i in reversed(range(len(arguments))):
-        if not graph.clients[graph.inputs[i]]:
-            graph.remove_input(i)
-            del arguments[i]
-    return graph, arguments
+def part(nodes, results):
+    """The graph of nothing but these nodes, with these results; and the variables that are its inputs."""
+    inside = set(nodes)
+    read = [*(v for node in nodes for v in node.inputs), *results]
+    arguments = list(dict.fromkeys(v for v in read if v.owner not in inside and not isinstance(v, Constant)))
+    copies = clone_get_equiv(arguments, results, copy_orphans=False)
+    copied = ([copies[v] for v in variables] for variables in (arguments, results))
+    return FunctionGraph(*copied, features=[DestroyHandler()], clone=False), arguments
 
 
 def scalar_type(variable):

@@ -163,7 +163,7 @@ def test_what_is_read_of_a_loop_comes_after_it():
     loss = pt.add(*((p**2).sum() for p in params))
     updates = su.momentum(loss, params, su.schedules.inverse_time_decay(0.25, 1.0))
     step = pytensor.function([], loss, updates=updates, mode=NUMBA_PER_PARAMETER)
-    before, loops, after = stages(step.maker.fgraph)
+    before, loops, _ = stages(step.maker.fgraph)
     assert len(loops) == 6 and before
     losses = [step() for _ in range(3)]
     start = 6 * (1 + 4 + 9 + 16 + 25 + 36)

@@ -295,7 +295,7 @@ def gauss_newton_products(loss, zs, params):
 
 
 def solution(step, products, damping, iterations):
-    """The solution δ of ``(C + damping) δ = g``, one for each parameter, where ``products(v)`` are those of C with v."""
+    """The solution δ of ``(C + damping) δ = g``, by parameter, where ``products(v)`` are those of C with v."""
     v = [p.type() for p in step.params]
     terms = zip(step.params, products(v), damping, v, strict=True)
     damped = [astype(Cv, p.dtype) + lam * v_p for p, Cv, lam, v_p in terms]

@@ -23,15 +23,15 @@ FLOAT = pytensor.config.floatX
 
 
 def adjustable(loss, params, rate):
-    return loss, symupdates.chain(symupdates.adam(learning_rate=rate), symupdates.adjustable())(loss, params)
+    return symupdates.chain(symupdates.adam(learning_rate=rate), symupdates.adjustable())(loss, params)
 
 
-# The forms of the updates: (loss, parameters, learning rate) -> (loss to return, updates).
+# The forms of the updates: (loss or gradients, parameters, learning rate) -> updates.
 FORMS = {
-    "symupdates": lambda loss, params, rate: (loss, symupdates.adam(loss, params, rate)),
-    "shared rate": lambda loss, params, rate: (loss, symupdates.adam(loss, params, pytensor.shared(rate))),
+    "symupdates": symupdates.adam,
+    "shared rate": lambda loss, params, rate: symupdates.adam(loss, params, pytensor.shared(rate)),
     "adjustable": adjustable,
-    "naive": lambda loss, params, rate: (loss, naive_adam(loss, params, rate)),
+    "naive": naive_adam,
 }
 COLD = ["naive", "symupdates"]
 WARM = ["naive", "symupdates", "shared rate", "adjustable"]
@@ -92,10 +92,10 @@ def test_warm(mode, form, in_process, report, benchmark, quick):
     report(table, f"{mode}, {form}", "another rate / again", other / again)
 
 
-def squares(count):
-    """A loss of so many parameters of 64 by 64 whose gradients cost next to nothing."""
+def alone(count):
+    """Nothing but the updates of so many parameters of 64 by 64, of which it returns one number."""
     params = [pytensor.shared(np.full((64, 64), 0.1 + 0.01 * i, FLOAT), name=f"p{i}") for i in range(count)]
-    return [], pt.add(*((p**2).sum() for p in params)), params
+    return [], params[0][0, 0], [2 * p for p in params], params
 
 
 def perceptron(layers):
@@ -109,7 +109,7 @@ def perceptron(layers):
         params += [W, b]
         h = pt.tanh(h @ W + b)
     loss = ((h - pt.eye(10, dtype=FLOAT)[y]) ** 2).mean()
-    return [x, y], loss, params
+    return [x, y], loss, loss, params
 
 
 def seconds(function, *arguments):
@@ -124,10 +124,10 @@ def main(model, mode, form, rate):
     pytensor.function([], updates={warm: warm + 1}, mode=MODES[mode])()
 
     number, what = model.split()
-    inputs, loss, params = (perceptron if what == "layers" else squares)(int(number))
-    gradient = min(seconds(pytensor.grad, loss, params) for _ in range(3))
+    inputs, output, loss_or_grads, params = (perceptron if what == "layers" else alone)(int(number))
+    gradient = min(seconds(symupdates.get_or_compute_grads, loss_or_grads, params) for _ in range(3))
     start = perf_counter()
-    output, updates = FORMS[form](loss, params, rate)
+    updates = FORMS[form](loss_or_grads, params, rate)
     built = perf_counter()
     function = pytensor.function(inputs, output, updates=updates, mode=MODES[mode], profile=True)
     compiled = perf_counter()
