@@ -133,11 +133,11 @@ def awaits(*data):
     """
 
     def decorate(function):
-        sig = signature(function)
+        known_signature = cache(partial(signature, function))  # at the first call: a hundred at import take a while
 
         @wraps(function)
         def wrapper(*args, **kwargs):
-            bound = sig.bind(*args, **kwargs)
+            bound = known_signature().bind(*args, **kwargs)
             bound.apply_defaults()
             missing = [name for name in data if bound.arguments[name] is None]
             if not missing:
