@@ -15,12 +15,13 @@ import argparse
 from inspect import signature
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from common import ALL_RULES as RULES
-from common import MODES, add_backend_option, add_plot_option, new_figure, positive, save_figure
+from common import ALL_RULES, MODES, add_backend_option, add_plot_option, new_figure, positive, save_figure
+from pytensor.gradient import disconnected_grad
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -28,24 +29,46 @@ from scipy.optimize import minimize
 
 import symupdates
 
+OF_OUTPUTS = ("gauss_newton", "levenberg_marquardt", "natural_gradient")
+RULES = dict(sorted({**ALL_RULES, **{name: getattr(symupdates, name) for name in OF_OUTPUTS}}.items()))
 RATES = 10 ** np.arange(-4, 1.25, 0.5)
 ROSENBROCK_START = np.array([-1.2, 1.0])
 
 
-# --- Problems: inputs, loss, parameters, the data of each step, and the lowest loss -----------------------------------
+# --- Problems ---------------------------------------------------------------------------------------------------------
+
+
+class Problem(NamedTuple):
+    """A loss of parameters; the inputs' data for each step; and for the rules that ask for them, what lies between.
+
+    The outputs are those of the model, through which the loss depends on the parameters, and the divergence is that of
+    their distribution, of which the loss is the negative log-likelihood, from what it is now.
+    """
+
+    loss: pt.TensorVariable
+    params: list
+    outputs: pt.TensorVariable
+    divergence: pt.TensorVariable
+    lowest: float = 0.0
+    inputs: tuple = ()
+    data: tuple = ()
+
+
+def of_squares(z, params, scale):
+    """The loss that is the scale times the squares of residuals, which are of a normal distribution."""
+    return Problem(scale * (z**2).sum(), params, z, scale * ((z - disconnected_grad(z)) ** 2).sum())
 
 
 def quadratic(steps):
     rng = np.random.default_rng(0)
     axes, _ = np.linalg.qr(rng.normal(size=(20, 20)))
-    A = (axes * np.logspace(0, -4, 20)) @ axes.T
     x = pytensor.shared(np.ones(20), name="x", shape=(20,))
-    return [], 0.5 * x @ (A @ x), [x], [()] * steps, 0.0
+    return of_squares(pt.constant(np.logspace(0, -2, 20)[:, None] * axes.T) @ x, [x], 0.5)
 
 
 def rosenbrock(steps):
     x = pytensor.shared(ROSENBROCK_START, name="x", shape=(2,))
-    return [], (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2, [x], [()] * steps, 0.0
+    return of_squares(pt.stack([1 - x[0], 10 * (x[1] - x[0] ** 2)]), [x], 1.0)
 
 
 def logistic(steps):
@@ -64,8 +87,11 @@ def logistic(steps):
         value, np.zeros(31), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 0, "gtol": 1e-9}
     )
     w, b = pytensor.shared(np.zeros(30), name="w", shape=(30,)), pytensor.shared(0.0, name="b")
-    loss = pt.softplus(-sign * (pt.constant(x) @ w + b)).mean() + 5e-4 * ((w**2).sum() + b**2)
-    return [], loss, [w, b], [()] * steps, best.fun
+    z = pt.constant(x) @ w + b
+    loss = pt.softplus(-sign * z).mean() + 5e-4 * ((w**2).sum() + b**2)
+    old = disconnected_grad(z)
+    divergence = (pt.sigmoid(old) * (old - z) - pt.softplus(old) + pt.softplus(z)).mean()
+    return Problem(loss, [w, b], z, divergence, best.fun)
 
 
 def digits(steps):
@@ -81,10 +107,14 @@ def digits(steps):
         params += [pytensor.shared(np.zeros(shape[1]), name=f"b{i}", shape=shape[1:])]
     x, y = (pt.tensor(name, shape=(128, width), dtype="float64") for name, width in (("x", 64), ("y", 10)))
     hidden = pt.maximum(x @ params[0] + params[1], 0)
-    log_p = pt.special.log_softmax(hidden @ params[2] + params[3], axis=1)
+    z = hidden @ params[2] + params[3]
+    log_p = pt.special.log_softmax(z, axis=1)
+    old = disconnected_grad(log_p)
+    divergence = (pt.exp(old) * (old - log_p)).sum(axis=1).mean()
     orders = [rng.permutation(len(images))[:1792].reshape(14, 128) for _ in range(-(-steps // 14))]
     batches = [(images[i], targets[i]) for order in orders for i in order]
-    return [x, y], -(y * log_p).sum(axis=1).mean(), params, batches[:steps], 0.0
+    loss = -(y * log_p).sum(axis=1).mean()
+    return Problem(loss, params, z, divergence, inputs=(x, y), data=tuple(batches[:steps]))
 
 
 PROBLEMS = {"quadratic": (quadratic, 1000), "rosenbrock": (rosenbrock, 1000), "logistic": (logistic, 300)}
@@ -107,12 +137,15 @@ def final_losses(rule, problem, steps, mode):
 
     For a problem with data, it is the mean of the last 14 minibatches.
     """
-    inputs, loss, params, data, lowest = problem(steps)
+    problem = problem(steps)
+    params, data = problem.params, problem.data or [()] * steps
     rate = pytensor.shared(1.0, name="learning_rate")
-    rated = "learning_rate" in signature(rule).parameters
-    updates = rule(loss, params, **({"learning_rate": rate} if rated else {}))
-    train = pytensor.function(inputs, [], updates=updates, mode=mode)
-    evaluate = pytensor.function(inputs, loss, givens=evaluation_point(updates), mode=mode)
+    arguments = {"learning_rate": rate, "outputs": problem.outputs, "divergence": problem.divergence}
+    asked = {name: value for name, value in arguments.items() if name in signature(rule).parameters}
+    rated = "learning_rate" in asked
+    updates = rule(problem.loss, params, **asked)
+    train = pytensor.function(problem.inputs, [], updates=updates, mode=mode)
+    evaluate = pytensor.function(problem.inputs, problem.loss, givens=evaluation_point(updates), mode=mode)
     start = [np.array(p.get_value()) for p in params]
     losses = []
     for learning_rate in RATES if rated else RATES[:1]:
@@ -122,8 +155,7 @@ def final_losses(rule, problem, steps, mode):
         symupdates.reset(updates)
         for batch in data:
             train(*batch)
-        tests = data[-14:] if inputs else data[-1:]
-        height = np.mean([float(evaluate(*batch)) for batch in tests]) - lowest
+        height = np.mean([float(evaluate(*batch)) for batch in problem.data[-14:] or [()]]) - problem.lowest
         losses.append(max(height, 0) if np.isfinite(height) else np.inf)
     state = sum(np.asarray(v.get_value()).nbytes for v in updates if symupdates.core.is_state(v))
     return losses, state / sum(value.nbytes for value in start)

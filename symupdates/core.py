@@ -124,6 +124,9 @@ def spelled_out(shape, of_parameter):
     return tuple(n for part in shape for n in (of_parameter if part is ... else (part,)))
 
 
+signature_of = cache(signature)  # of a function when it is first called: a hundred of them at import take a while
+
+
 def awaits(*data):
     """Decorate a function so that it waits for its data arguments.
 
@@ -133,11 +136,9 @@ def awaits(*data):
     """
 
     def decorate(function):
-        known_signature = cache(partial(signature, function))  # at the first call: a hundred at import take a while
-
         @wraps(function)
         def wrapper(*args, **kwargs):
-            bound = known_signature().bind(*args, **kwargs)
+            bound = signature_of(function).bind(*args, **kwargs)
             bound.apply_defaults()
             missing = [name for name in data if bound.arguments[name] is None]
             if not missing:

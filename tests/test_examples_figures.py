@@ -145,3 +145,11 @@ def test_convergence(tmp_path):
     assert quadratic == f"{best:.1e} at 1"
     assert all(0 <= float(cell.split()[0]) < 1e-3 for cell in (logistic, adams))  # of ln 2 at the start
     check_png(tmp_path / "convergence.png")
+
+
+def test_convergence_of_rules_that_ask_for_outputs(tmp_path):
+    """With the exact minimum of squares in two parameters: Newton's steps."""
+    options = ["--optimizers", "levenberg_marquardt", "--problems", "rosenbrock", "--steps", "60"]
+    output = run("convergence.py", "--backend", "jax" if HAVE_JAX else "c", *options, folder=tmp_path)
+    ((name, height, _),) = rows(output)
+    assert name == "levenberg_marquardt" and float(height) < 1e-20
