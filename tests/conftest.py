@@ -74,7 +74,7 @@ def if_installed(backend):
 
 @pytest.fixture(autouse=True)
 def default_mode(request):
-    """What names no mode, such as eval or the step of a scan, is not compiled; in a test of a backend, by that one."""
-    mode = request.node.callspec.params.get("backend") if hasattr(request.node, "callspec") else None
-    with pytensor.config.change_flags(mode=mode or "FAST_COMPILE"):
+    """What names no mode, such as eval, is not compiled; in a test of a backend it is that one."""
+    backend = request.node.callspec.params.get("backend") if hasattr(request.node, "callspec") else None
+    with pytensor.config.change_flags(mode=backend if backend in BACKENDS else "FAST_COMPILE"):
         yield
