@@ -1,0 +1,1 @@
+"""What legacy Theano code imports as Theano."""
