@@ -336,6 +336,7 @@ class Script:
         self.references = [node for node in self.nodes if self.is_reference(node)]
         self.moved = set()  # references that no longer stand on the name that a legacy import bound
         self.added = {}  # local names of imports to add, and their modules
+        self.arguments = {node.name.value for node in self.nodes if isinstance(node, cst.Param)}
         self.called = set()
         self.helpers = {}  # functions to define, and their arguments and expressions
         self.defined = {node.name.value for node in self.nodes if isinstance(node, cst.FunctionDef | cst.ClassDef)}
@@ -385,12 +386,15 @@ class Script:
     def values_of(self, node):
         return self.values.get(get_full_name_for_node(node) or "", [])
 
-    def is_stream(self, node, classes=STREAMS):
+    def is_stream(self, node, seen=()):
         """Whether it is a random stream for sure: made here, or a variable that is never anything else."""
         if isinstance(node, cst.Call):
-            return self.function_of(node) in classes
-        values = self.values_of(node) if isinstance(node, cst.Name | cst.Attribute) else []
-        return bool(values) and all(isinstance(v, cst.Call) and self.function_of(v) in classes for v in values)
+            return self.function_of(node) in STREAMS
+        if not isinstance(node, cst.Name | cst.Attribute):
+            return False
+        name = get_full_name_for_node(node)
+        values = self.values.get(name, ()) if name not in seen else ()
+        return bool(values) and all(v is not None and self.is_stream(v, (*seen, name)) for v in values)
 
     def is_symbolic(self, node, seen=()):
         """Whether it is a symbolic variable, as far as the syntax tells."""
@@ -416,7 +420,7 @@ class Script:
             return self.is_symbolic(node.value, seen)
         if isinstance(node, cst.Name | cst.Attribute) and self.imported(node) is None:
             name = get_full_name_for_node(node)
-            if name in self.values and name not in seen:
+            if name in self.values and name not in (*seen, *self.arguments):
                 return all(v is not None and self.is_symbolic(v, (*seen, name)) for v in self.values[name])
             return isinstance(node, cst.Attribute) and node.attr.value == "T" and self.is_symbolic(node.value, seen)
         return False
@@ -802,7 +806,10 @@ class Script:
     def crossentropy(self, call, name):
         forms = CROSSENTROPY_OF.get(self.ndim(call.args[1].value)) if len(call.args) == 2 else None
         if forms is None:
-            now = "-T.log(p[T.arange(t.shape[0]), t]) for integer targets t, -T.sum(t * T.log(p), axis=-1) for rows of them"
+            now = (
+                "-T.log(p[T.arange(t.shape[0]), t]) for integer targets t, -T.sum(t * T.log(p), axis=-1) for rows of "
+                "probabilities"
+            )
             self.find(call, "gone", CHANGES[CROSSENTROPIES[0]].note, now=now)
         else:
             self.express(call.func, name, forms)
@@ -926,23 +933,21 @@ class Script:
     def perhaps_draw(self, call, names, why):
         """A draw from what may be a stream: say so, and change nothing."""
         value = call.func.value
-        if not isinstance(value, cst.Name | cst.Attribute) or (self.imported(value) or "theano") != "theano":
+        if not isinstance(value, cst.Name | cst.Attribute) or self.imported(value) is not None:
             return
-        streams = (STREAM, "pytensor.tensor.random.RandomStream")
-        values = self.values_of(value)
-        maybe = any(isinstance(v, cst.Call) and self.function_of(v) in (*STREAMS, *streams) for v in values)
-        maybe = maybe or (not values and any(word in text_of(value).lower() for word in ("srng", "rng_mrg", "stream")))
+        made = {self.function_of(v) for v in self.values_of(value) if isinstance(v, cst.Call)}
+        streams = {*STREAMS, STREAM, "pytensor.tensor.random.RandomStream"}
+        legacy = any(self.is_legacy(line) for line in self.imports)
+        called_so = legacy and any(word in text_of(value).lower() for word in ("rng", "stream"))
+        maybe = made & streams or (called_so and not any(is_under(name or "", "numpy") for name in made))
         keywords = {arg.keyword.value for arg in call.args if arg.keyword}
-        first = call.args[0] if call.args else None
-        by_position = (
-            first is not None
-            and first.keyword is None
-            and (
-                isinstance(first.value, cst.Tuple | cst.List)
-                or (isinstance(first.value, cst.Attribute) and first.value.attr.value == "shape")
-            )
+        first = call.args[0] if call.args and call.args[0].keyword is None else None
+        by_position = first is not None and (
+            isinstance(first.value, cst.Tuple | cst.List)
+            or (isinstance(first.value, cst.Attribute) and first.value.attr.value == "shape")
         )
-        if maybe and (by_position or keywords & {"avg", "std", "pvals"}):
+        in_float = "dtype" in keywords and call.func.attr.value == "binomial"
+        if maybe and (by_position or in_float or keywords & {"avg", "std", "pvals"}):
             self.find(call, "silent", f"If this is a random stream: {why}", now="every argument by keyword")
 
     # --- What no call of its own tells ------------------------------------------------------------------------------
@@ -1090,15 +1095,19 @@ class Script:
         tops = [i for i, line in enumerate(body) if any(child in self.imports for child in line.children)]
         legacy = [i for i in tops if any(child in self.imports and self.is_legacy(child) for child in body[i].children)]
         used = next(i for i, line in enumerate(body) if i > legacy[0] and any(n in self.called for n in walk(line)))
-        after = body[max(i for i in tops if i < used)]
+        place = max(i for i in tops if i < used)
+        after, following = body[place], body[place + 1]
         before, _ = self.plans.get(after, (lambda updated: updated, None))
         blank = [cst.EmptyLine(indent=False)] * 2
+        there = sum(line.comment is None for line in following.leading_lines)
         definitions = [
             cst.parse_statement(f"def {name}({', '.join(arguments)}):\n    return {text}\n").with_changes(
                 leading_lines=blank
             )
             for name, (arguments, text) in self.helpers.items()
         ]
+        last = definitions[-1].body.with_changes(footer=blank[there:])
+        definitions[-1] = definitions[-1].with_changes(body=last)
 
         def plan(updated):
             new = before(updated)
@@ -1185,6 +1194,10 @@ class Script:
             new.append(cst.Import(aliases) if module is None else cst.ImportFrom(dotted(module), aliases))
         return new
 
+    def has_plain_import(self):
+        plain = [line for line in self.imports if isinstance(line, cst.Import) and self.is_at_the_top(line)]
+        return any(text_of(alias.name) == "theano" and not alias.asname for line in plain for alias in line.names)
+
     def gone_import(self, node, full):
         if is_under(full, "lasagne"):
             self.find(node, "gone", LASAGNE, legacy=full)
@@ -1236,11 +1249,12 @@ class Script:
                 target = under_pytensor(full)
                 if not exists(target):
                     free = self.is_free(line, local or "theano", full)
-                    target = None if local else "pytensor"
-                    if not free or not (self.is_prefix(full) or full in ("theano.sandbox", "theano.tensor.nnet")):
+                    if not (free and self.is_prefix(full)):
                         self.gone_import(line, full)
-                        new.append(alias)
-                        continue
+                        if local:
+                            new.append(alias)
+                            continue
+                    target = None if local or self.has_plain_import() else "pytensor"
             else:
                 new.append(alias)
                 continue
