@@ -21,12 +21,13 @@ import sys
 import tempfile
 import time
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from common import MODES, add_backend_option, positive
+from common import MODES, positive
 from rich.console import Console
 from rich.table import Table
 
@@ -66,7 +67,7 @@ def mlp(widths=(64, 64, 64, 10)):
     rng = np.random.RandomState(42)
     inputs = h = pt.matrix("inputs")
     params = []
-    for i, (n, m) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (n, m) in enumerate(pairwise(widths)):
         bound = np.sqrt(6 / (n + m))  # GlorotUniform
         W = pytensor.shared(rng.uniform(-bound, bound, (n, m)).astype(pytensor.config.floatX), name=f"W{i}")
         b = pytensor.shared(np.zeros(m, pytensor.config.floatX), name=f"b{i}")
@@ -228,7 +229,8 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--problem", choices=[*PROBLEMS, "both"], default="both", help="default: both")
     parser.add_argument("--epochs", type=positive(int), default=5, metavar="N", help="default: 5")
-    add_backend_option(parser, default="c" if pytensor.config.cxx else "numba")
+    default = "c" if pytensor.config.cxx else "numba"
+    parser.add_argument("--backend", choices=["c", "numba"], default=default, help=f"default: {default}")
     args = parser.parse_args(argv)
 
     with_lasagne = find_spec("lasagne") is not None

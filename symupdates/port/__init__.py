@@ -23,9 +23,9 @@ how a call is written; it does not know what a function is given. A script witho
 
 **What runs, and gives other numbers.** These raise no error.
 
-*Random streams.* The first argument of a draw was its size; of PyTensor's streams it is the mean, the lower bound or the
-number of trials. ``normal((3, 2))`` there is two numbers, around 3 and around 2, and broadcasts into a model without a
-word. ``avg`` and ``std`` are ignored by some versions. Give every argument by its name:
+*Random streams.* The first argument of a draw was its size; of PyTensor's streams it is the mean, the lower bound or
+the number of trials. ``normal((3, 2))`` there is two numbers, around 3 and around 2, and broadcasts into a model
+without a word. ``avg`` and ``std`` are ignored by some versions. Give every argument by its name:
 
 >>> legacy = '''
 ... from theano.sandbox.rng_mrg import MRG_RandomStreams as RandomStreams
@@ -41,11 +41,11 @@ noise = srng.normal(size=(3, 2), scale=0.1)
 mask = srng.binomial(size=(3, 2), p=0.5, n=1).astype('float32')
 
 ``RandomStream`` is the target because every supported PyTensor has it, and because it advances by itself in each
-function, as Theano's streams did. PyTensor 3 deprecates it, and warns. Code for PyTensor 3 alone has
-``rng = pt.random.shared_rng(seed=1)``, ``next_rng, noise = rng.normal(size=(3, 2))``, and ``updates[rng] = next_rng`` in
-the function that draws: the generator is then a key of the updates dict, and part of its checkpoints. Two draws need
-two generators, or the one that the first returned. The numbers of a seed are in any case not Theano's. A draw cannot
-be differentiated with respect to its mean and deviation: write ``mu + sigma * draw``, as the command does.
+function, as Theano's streams did. PyTensor 3 deprecates it, and warns. Code for PyTensor 3 alone has ``rng =
+pt.random.shared_rng(seed=1)``, ``next_rng, noise = rng.normal(size=(3, 2))``, and ``updates[rng] = next_rng`` in the
+function that draws: the generator is then a key of the updates dict, and part of its checkpoints. Two draws need two
+generators, or the one that the first returned. The numbers of a seed are in any case not Theano's. A draw cannot be
+differentiated with respect to its mean and deviation: write ``mu + sigma * draw``, as the command does.
 
 *Softmax* normalises over all elements, where Theano's did each row:
 
@@ -56,8 +56,8 @@ be differentiated with respect to its mean and deviation: write ``mu + sigma * d
 
 Of a vector, Theano made a matrix of one row; ``[None]`` after it does so again.
 
-*Gradients that are zero.* Through ``argmax``, a cast to integers and the condition of ``switch`` no gradient passes, and
-nothing says so:
+*Gradients that are zero.* Through ``argmax``, a cast to integers and the condition of ``switch`` no gradient passes,
+and nothing says so:
 
 >>> import pytensor
 >>> W = pytensor.shared(np.array([1.0, 2.0]), name="W")
@@ -124,12 +124,12 @@ variable in a condition, ``if mask:``, raises an error: ``if mask is not None:``
 
 **Lasagne's layers** import Theano. They run on PyTensor's variables under ``symupdates.theano.install()``; without it,
 write the expressions out, which for dense layers is a line each. Its initialisers draw from NumPy: with
-``lasagne.random.set_rng(np.random.RandomState(seed))`` and the same draws in the same order the port begins with the same
-weights.
+``lasagne.random.set_rng(np.random.RandomState(seed))`` and the same draws in the same order the port begins with the
+same weights.
 
-**What else is different.** PyTensor 3 compiles by numba unless ``mode="CVM"`` or ``pytensor.config.mode`` says otherwise.
-Rules refuse parameters that they would train wrongly (README, "From Lasagne and from PyMC"). Counts are integers.
-"""
+**What else is different.** PyTensor 3 compiles by numba unless ``mode="CVM"`` or ``pytensor.config.mode`` says
+otherwise. Rules refuse parameters that they would train wrongly (README, "From Lasagne and from PyMC"). Counts are
+integers."""
 
 __all__ = ["port"]
 

@@ -1,5 +1,6 @@
 """Reads a script as a syntax tree, finds what must change in it, and changes what is safe to change."""
 
+import ast
 import importlib
 from dataclasses import dataclass, field
 from functools import cache
@@ -190,14 +191,26 @@ def examine(source):
     try:
         module = cst.parse_module(source)
     except cst.ParserSyntaxError as error:
-        lines = (source if isinstance(source, str) else source.decode("latin-1")).splitlines()
-        text = lines[error.editor_line - 1].strip() if 0 < error.editor_line <= len(lines) else ""
-        reason = f"not Python 3: {text!r}. If it is Python 2, 2to3 -w (in Python up to 3.12) makes it Python 3."
-        raise SyntaxError(reason, (None, error.editor_line, error.editor_column, text)) from None
+        raise not_python_3(source, error) from None
     script = Script(module)
     rewritten = script.rewrite()
     findings = sorted(script.findings, key=lambda f: (KINDS.index(f.kind), f.line, f.column))
     return findings, rewritten.code if isinstance(source, str) else rewritten.bytes
+
+
+def not_python_3(source, error):
+    """The error that names the line: by Python's own parser, or if that takes it, by libcst's."""
+    line = error.editor_line
+    try:
+        ast.parse(source)
+    except SyntaxError as python:
+        line = python.lineno or line
+    except ValueError:
+        pass
+    lines = (source if isinstance(source, str) else source.decode("latin-1")).splitlines()
+    text = lines[line - 1].strip() if 0 < line <= len(lines) else ""
+    reason = f"not Python 3: {text!r}. If it is Python 2, 2to3 -w (in Python up to 3.12) makes it Python 3."
+    return SyntaxError(reason, (None, line, 1, text))
 
 
 @cache
@@ -286,7 +299,7 @@ class Fill(cst.CSTTransformer):
     def leave_Arg(self, original_node, updated_node):
         arg = original_node.value
         if isinstance(arg, cst.Name) and arg.value in self.values:
-            return updated_node.with_changes(value=self.values[arg.value])
+            return updated_node.with_changes(keyword=original_node.keyword, value=self.values[arg.value])
         return updated_node.with_changes(keyword=original_node.keyword)
 
     def visit_Attribute_attr(self, node):
@@ -1048,7 +1061,9 @@ class Script:
                 isinstance(test, cst.UnaryOperation) and isinstance(test.operator, cst.Not)
             ):
                 if self.is_symbolic(test):
-                    self.find(test, "changed", TRUTH, now=f"{text_of(test)} is not None")
+                    named = isinstance(test, cst.Name | cst.Attribute)
+                    now = f"{text_of(test)} is not None" if named else "T.switch(condition, one, other)"
+                    self.find(test, "changed", TRUTH, now=now)
 
     def may_be_none(self, name):
         """Whether it is an argument whose default is None, in a script of Theano's."""
