@@ -10,7 +10,7 @@ averages of the parameters, and a checkpoint. None of that touches the numbers, 
     python examples/port_lasagne.py --problem line --epochs 10
     python examples/port_lasagne.py --backend numba
 
-Stage 1 needs Lasagne: ``pip install --no-deps Lasagne``. Where it is missing, the program says so and shows the others.
+Stage 1 needs Lasagne, which the extra ``symupdates[legacy]`` brings. Where it is missing, the program says so and shows the others.
 """
 
 import argparse
@@ -235,7 +235,7 @@ def main(argv=None):
 
     with_lasagne = find_spec("lasagne") is not None
     if not with_lasagne:
-        print("Lasagne is not installed, and stage 1 is left out: pip install --no-deps Lasagne", file=sys.stderr)
+        print("Lasagne is not installed, and stage 1 is left out: pip install 'symupdates[legacy]'", file=sys.stderr)
     with pytensor.config.change_flags(mode=MODES[args.backend]):
         for problem in PROBLEMS if args.problem == "both" else [args.problem]:
             print(f"{problem}: {PROBLEMS[problem][0]}")

@@ -91,7 +91,7 @@ def uninstall():
 
 ADDED = []
 
-ArgSpec = namedtuple("ArgSpec", ["args", "varargs", "keywords", "defaults"])  # noqa: PYI024
+ArgSpec = namedtuple("ArgSpec", ["args", "varargs", "keywords", "defaults"])
 
 
 def getargspec(func):

@@ -41,6 +41,7 @@ GRAPH = (
     "pytensor.graph.features",
     "pytensor.graph.rewriting.basic",
     "pytensor.graph.rewriting.db",
+    "pytensor.graph.rewriting.utils",
     "pytensor.graph.utils",
     "pytensor.graph.null_type",
     "pytensor.link.basic",

@@ -46,7 +46,6 @@ RENAMED = rows(
         ("theano.tensor.abs_", "pytensor.tensor.abs"),
         ("theano.tensor.sgn", "pytensor.tensor.sign"),
         ("theano.tensor.sqr", "pytensor.tensor.square"),
-        ("theano.tensor.iround", "pytensor.tensor.iround"),
         ("theano.tensor.isnan_", "pytensor.tensor.isnan"),
         ("theano.tensor.isinf_", "pytensor.tensor.isinf"),
         ("theano.tensor.addbroadcast", "pytensor.tensor.specify_broadcastable"),
@@ -61,6 +60,14 @@ RENAMED = rows(
         ("theano.tensor.sharedvar.TensorSharedVariable", "pytensor.tensor.sharedvar.TensorSharedVariable"),
         ("theano.compile.SharedVariable", "pytensor.compile.SharedVariable"),
         ("theano.compile.sharedvalue.SharedVariable", "pytensor.compile.SharedVariable"),
+        ("theano.gradient.consider_constant", "pytensor.gradient.zero_grad"),
+        ("theano.tensor.consider_constant", "pytensor.gradient.zero_grad"),
+        ("theano.tensor.grad", "pytensor.gradient.grad"),
+        ("theano.tensor.jacobian", "pytensor.gradient.jacobian"),
+        ("theano.tensor.hessian", "pytensor.gradient.hessian"),
+        ("theano.tensor.Rop", "pytensor.gradient.Rop"),
+        ("theano.tensor.Lop", "pytensor.gradient.Lop"),
+        ("theano.tensor.verify_grad", "pytensor.gradient.verify_grad"),
         ("theano.Variable", "pytensor.graph.basic.Variable"),
         ("theano.Constant", "pytensor.graph.basic.Constant"),
         ("theano.Apply", "pytensor.graph.basic.Apply"),
@@ -75,11 +82,7 @@ RENAMED = rows(
         ("theano.gof.FunctionGraph", "pytensor.graph.fg.FunctionGraph"),
         ("theano.gof.graph.Variable", "pytensor.graph.basic.Variable"),
         ("theano.gof.graph.Constant", "pytensor.graph.basic.Constant"),
-        ("theano.gof.graph.inputs", "pytensor.graph.traversal.graph_inputs"),
-        ("theano.gof.graph.ancestors", "pytensor.graph.traversal.ancestors"),
-        ("theano.tensor.TensorVariable", "pytensor.tensor.variable.TensorVariable"),
         ("theano.tensor.TensorConstant", "pytensor.tensor.variable.TensorConstant"),
-        ("theano.tensor.var.TensorVariable", "pytensor.tensor.variable.TensorVariable"),
         ("theano.tensor.var.TensorConstant", "pytensor.tensor.variable.TensorConstant"),
     ],
 )
@@ -90,8 +93,8 @@ SILENT = rows(
         (
             "theano.sandbox.rng_mrg.MRG_RandomStreams.normal",
             "avg + std * pytensor.tensor.random.normal(size=size, rng=rng)",
-            "The first positional argument is the mean now, not the size: normal((3, 2)) is a draw of shape (2,) around "
-            "3 and 2. avg= and std= are accepted and ignored by PyTensor 3.0. The draw was differentiable in avg and "
+            "The first positional argument is the mean now, not the size: normal((3, 2)) is a draw of shape (2,) "
+            "around 3 and 2. avg= and std= are accepted and ignored by PyTensor 3.0. The draw was differentiable in avg and "
             "std, and has floatX now only if dtype says so.",
         ),
         (
@@ -167,6 +170,27 @@ SILENT = rows(
             "pytensor.tensor.TensorType(dtype, shape=(None, 1))",
             "The second argument is the shape now, where Theano's was the pattern of broadcasting. True and False are "
             "understood; of 0 and 1, TensorType('float32', (0, 1)) is an empty matrix.",
+        ),
+        (
+            "theano.tensor.TensorVariable",
+            "pytensor.tensor.variable.TensorVariable",
+            "In isinstance tests: shared variables and constants are tensor variables now. Exclude SharedVariable and "
+            "Constant.",
+        ),
+        (
+            "theano.tensor.var.TensorVariable",
+            "pytensor.tensor.variable.TensorVariable",
+            "As theano.tensor.TensorVariable.",
+        ),
+        (
+            "theano.gof.graph.inputs",
+            "list(pytensor.graph.traversal.graph_inputs(variables))",
+            "An iterator now, in another order.",
+        ),
+        (
+            "theano.gof.graph.ancestors",
+            "list(pytensor.graph.traversal.ancestors(variables))",
+            "An iterator now, in another order.",
         ),
         (
             "theano.tensor.tensor",
@@ -349,7 +373,6 @@ DROPPED = rows(
         ("theano.tensor.extra_ops.to_one_hot", "pytensor.tensor.eq(y[:, None], pytensor.tensor.arange(k))"),
         ("theano.tensor.alloc_diag", "pytensor.tensor.diag(x)"),
         ("theano.tensor.to_one_hot", "pytensor.tensor.eq(y[:, None], pytensor.tensor.arange(k))"),
-        ("theano.tensor.max_and_argmax", "pytensor.tensor.max_and_argmax"),
         ("theano.compat.OrderedDict", "collections.OrderedDict"),
         ("theano.compat.python2x.OrderedDict", "collections.OrderedDict"),
         ("theano.config.device", None, "There is one: the CPU."),

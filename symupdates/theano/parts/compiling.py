@@ -7,12 +7,14 @@ from inspect import signature
 
 import pytensor
 import pytensor.tensor as pt
+from pytensor.compile import SharedVariable
 from pytensor.compile.ops import wrap_py
-from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.basic import Constant, Variable, equal_computations
 from pytensor.graph.replace import graph_replace
-from pytensor.graph.traversal import graph_inputs
 from pytensor.scan import views
 from pytensor.tensor.type import DenseTensorType
+
+from symupdates.core import like
 
 __all__ = [
     "Function",
@@ -27,6 +29,7 @@ __all__ = [
     "foldr",
     "function",
     "inputs",
+    "is_same_graph",
     "map",
     "reduce",
     "scan",
@@ -132,6 +135,11 @@ def function(
         else:
             givens.append((x.variable, slot.state))
             updates.append((slot.state, x.next_value))
+    outputs_list = outputs if isinstance(outputs, list | tuple) else [] if outputs is None else [outputs]
+    updates = [(x, fitted(x, value)) for x, value in updates]
+    if no_default_updates is not True:
+        read = [*outputs_list, *(value for pair in (*updates, *givens) for value in pair)]
+        updates += default_updates(read, updates, no_default_updates or ())
     keywords = {"no_default_updates": no_default_updates} if no_default_updates else {}
     with without_warning("The no_default_updates parameter is deprecated"):
         compiled = pytensor.function(
@@ -151,6 +159,30 @@ def function(
     if keys is None and not any(slot.has_value for slot in slots):
         return compiled
     return Function(compiled, slots, keys)
+
+
+def fitted(x, value):
+    """A next value in the static shape of its shared variable, of which PyTensor knows more than Theano did."""
+    if isinstance(value, Variable) and isinstance(value.type, DenseTensorType) and isinstance(x.type, DenseTensorType):
+        if value.dtype == x.dtype and value.ndim == x.ndim:
+            return like(x, value)
+    return value
+
+
+def default_updates(read, updates, without):
+    """The default updates of shared variables that are read, but for those that have another, as pairs."""
+    known, found = {*without, *(x for x, _ in updates)}, []
+    while read:
+        read = [x.variable if isinstance(x, pytensor.Out) else x for x in read]
+        new = [
+            x
+            for x in inputs([x for x in read if isinstance(x, Variable)])
+            if isinstance(x, SharedVariable) and x.default_update is not None and x not in known
+        ]
+        known.update(new)
+        read = [fitted(x, x.default_update) for x in new]
+        found += zip(new, read, strict=True)
+    return found
 
 
 class Slot:
@@ -246,9 +278,7 @@ def returning_updates(function):
             return function(*args, **kwargs)
 
     looping.__name__ = looping.__qualname__ = function.__name__
-    looping.__doc__ = (
-        f"PyTensor's {function.__name__}, returning the outputs, one alone not in a list, and the updates, as in Theano."
-    )
+    looping.__doc__ = f"PyTensor's {function.__name__}, returning the outputs, one alone not in a list, and the updates, as in Theano."
     return looping
 
 
@@ -289,20 +319,36 @@ def clone(output, replace=None, strict=True, share_inputs=True, copy_inputs=None
     pairs = replace.items() if isinstance(replace, dict) else replace or []
     replacements = {x: x.type.filter_variable(y) if strict else pt.as_tensor_variable(y) for x, y in pairs}
     if not share_inputs:
-        own = [x for x in graph_inputs(outputs) if not isinstance(x, Constant) and x not in replacements]
+        own = [x for x in inputs(outputs) if not isinstance(x, Constant) and x not in replacements]
         replacements |= {x: x.clone() for x in own}
     copies = graph_replace(outputs, replacements, strict=False)
     return copies if isinstance(output, list | tuple) else copies[0]
 
 
-def inputs(variables, *args, **kwargs):
-    """The inputs of graphs, as a list: variables that nothing computes, constants too."""
-    return list(graph_inputs(variables, *args, **kwargs))
+def ancestors(variables, blockers=None):
+    """All variables that the given ones are computed from, and they themselves, as a list.
+
+    They are in Theano's order: the last of `variables` first, each before what it is computed from. What `blockers` are
+    computed from is left out.
+    """
+    stack, found = list(variables), {}
+    while stack:
+        variable = stack.pop()
+        if variable not in found:
+            found[variable] = None
+            if variable.owner is not None and variable not in (blockers or ()):
+                stack.extend(reversed(variable.owner.inputs))
+    return list(found)
 
 
-def ancestors(variables, *args, **kwargs):
-    """All variables that the given ones are computed from, and they themselves, as a list."""
-    return list(pytensor.graph.traversal.ancestors(variables, *args, **kwargs))
+def inputs(variables, blockers=None):
+    """The inputs of graphs: those of the :func:`ancestors` that nothing computes, constants too."""
+    return [variable for variable in ancestors(variables, blockers) if variable.owner is None]
+
+
+def is_same_graph(var1, var2, givens=None):
+    """Whether two variables are computed alike from the same inputs, after the replacements of `givens` in both."""
+    return equal_computations(*([clone(x, replace=givens)] for x in (var1, var2)))
 
 
 def as_op(itypes, otypes, infer_shape=None):
@@ -317,5 +363,3 @@ def dot(left, right):
 
         return sparse.dot(left, right)
     return pt.dot(left, right)
-
-

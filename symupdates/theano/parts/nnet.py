@@ -5,6 +5,8 @@ have the gradient one half at 0. A cross-entropy of what :func:`softmax` returne
 Theano's rewrites did, so that it stays finite however large they are.
 """
 
+from numbers import Number
+
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.special import Softmax, log_softmax
@@ -104,13 +106,10 @@ def ultra_fast_sigmoid(x):
 
 
 def relu(x, alpha=0):
-    """``x`` where it is positive, ``alpha * x`` elsewhere; the gradient at 0 is that of the mean of both."""
-    x = pt.as_tensor_variable(x)
-    number = constants(x)
-    if isinstance(alpha, int | float) and alpha == 0:
-        return number(0.5) * (x + abs(x))
-    alpha = pt.as_tensor_variable(alpha)
-    return number(0.5) * (1 + alpha) * x + number(0.5) * (1 - alpha) * abs(x)
+    """``x`` where it is positive, ``alpha * x`` elsewhere; the gradient at 0 is the mean of both. Of an array, an array."""
+    if isinstance(alpha, Number) and alpha == 0:
+        return 0.5 * (x + abs(x))
+    return 0.5 * (1 + alpha) * x + 0.5 * (1 - alpha) * abs(x)
 
 
 def elu(x, alpha=1):

@@ -220,7 +220,7 @@ class RandomStreams:
         return self._marked(pt.take_along_axis(input, order, axis=-1))
 
 
-class MRG_RandomStreams(RandomStreams):  # noqa: N801
+class MRG_RandomStreams(RandomStreams):
     """The same, with Theano's default seed, 12345: every run draws the same numbers unless it is given another.
 
     Raises

@@ -5,10 +5,13 @@ from numbers import Number
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from pytensor.graph.basic import Variable
+from pytensor.compile import SharedVariable
+from pytensor.graph.basic import Constant, Variable
+from pytensor.tensor.variable import TensorVariable as PlainVariable
 
 __all__ = [
     "TensorType",
+    "TensorVariable",
     "alloc_diag",
     "argtopk",
     "batched_dot",
@@ -64,6 +67,15 @@ class TensorType(metaclass=PatternType):
         lengths.
     name : str, optional
     """
+
+
+class ComputedOrInput(type(PlainVariable)):
+    def __instancecheck__(cls, x):
+        return isinstance(x, PlainVariable) and not isinstance(x, SharedVariable | Constant)
+
+
+class TensorVariable(PlainVariable, metaclass=ComputedOrInput):
+    """What is a tensor variable in Theano's sense: neither a shared variable nor a constant, which in PyTensor are."""
 
 
 def tensor(dtype=None, broadcastable=None, name=None, shape=None):
