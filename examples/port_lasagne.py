@@ -10,7 +10,8 @@ averages of the parameters, and a checkpoint. None of that touches the numbers, 
     python examples/port_lasagne.py --problem line --epochs 10
     python examples/port_lasagne.py --backend numba
 
-Stage 1 needs Lasagne, which the extra ``symupdates[legacy]`` brings. Where it is missing, the program says so and shows the others.
+Stage 1 needs Lasagne, which the extra ``symupdates[legacy]`` brings. Where it is missing, the program says so and shows
+the others.
 """
 
 import argparse

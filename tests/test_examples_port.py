@@ -16,8 +16,6 @@ sys.path.insert(0, str(ROOT / "examples"))
 
 import port_lasagne  # noqa: E402
 
-import symupdates  # noqa: E402
-
 
 @pytest.fixture
 def in_python():

@@ -270,7 +270,7 @@ IMPORTS = {
     "import theano.tensor as TT": "import pytensor.tensor as TT",
     "import theano, theano.tensor as T, os": "import pytensor, pytensor.tensor as T, os",
     "from theano import tensor as T, shared": "from pytensor import tensor as T, shared",
-    "from theano import (config,  # one\n    function)  # two": "from pytensor import (config,  # one\n    function)  # two",
+    "from theano import (config,  # a\n    function)  # b": "from pytensor import (config,  # a\n    function)  # b",
     "from theano.tensor import inv, dot": "from pytensor.tensor import reciprocal as inv, dot",
     "from theano.tensor.nnet import sigmoid as s": "from pytensor.tensor import sigmoid as s",
     "from theano.ifelse import ifelse": "from pytensor import ifelse",
@@ -341,7 +341,8 @@ def test_lasagne_with_layers_stays_and_its_updates_go():
     legacy = "import lasagne\nl = lasagne.layers.InputLayer((3, 4))\nu = lasagne.updates.sgd(loss, params, 0.1)\n"
     findings, text = port(legacy)
     assert text == (
-        "import lasagne\nimport symupdates\nl = lasagne.layers.InputLayer((3, 4))\nu = symupdates.sgd(loss, params, 0.1)\n"
+        "import lasagne\nimport symupdates\n"
+        "l = lasagne.layers.InputLayer((3, 4))\nu = symupdates.sgd(loss, params, 0.1)\n"
     )
     gone = [f for f in findings if f.kind == "gone"]
     assert [f.line for f in gone] == [1, 2] and all("symupdates.theano.install()" in f.why for f in gone)
