@@ -103,7 +103,7 @@ RENAMED = {
     "theano.tensor.nnet.softplus(x)": "pytensor.tensor.softplus(x)",
     "T.addbroadcast(x, 0)": "T.specify_broadcastable(x, 0)",
     "T.extra_ops.repeat(x, 2)": "T.repeat(x, 2)",
-    "theano.gof.graph.inputs([x])": "pytensor.graph.traversal.graph_inputs([x])",
+    "theano.tensor.grad(x, [y])": "pytensor.tensor.grad(x, [y])",
     "theano.gradient.consider_constant(x)": "pytensor.gradient.zero_grad(x)",
     "isinstance(x, theano.Variable)": "isinstance(x, pytensor.graph.basic.Variable)",
     "T.Rop(y, x, v)": "pytensor.gradient.Rop(y, x, v)",
@@ -121,6 +121,8 @@ CHANGED = {
     "T.matrix('x', 'float32')": "T.matrix('x', dtype='float32')",
     "T.flatten(x, outdim=2)": "T.flatten(x, ndim=2)",
     "theano.shared(v, broadcastable=(True, False))": "pytensor.shared(v, shape=(1, None))",
+    "T.stack(a, a ** 2)": "T.stack([a, a ** 2])",
+    "theano.gof.graph.inputs([x])": "list(pytensor.graph.traversal.graph_inputs([x]))",
     "theano.clone(y, {x: z})": "pytensor.graph.replace.graph_replace(y, {x: z}, strict=False)",
     "theano.clone(y, replace={x: z})": "pytensor.graph.replace.graph_replace(y, replace={x: z}, strict=False)",
 }
@@ -260,6 +262,14 @@ def f(mask=None, flag=True):
         (5, "x", "x is not None"),
         (7, "x.sum() > 0", "T.switch(condition, one, other)"),
     ]
+
+
+def test_shared_variables_are_tensor_variables_now():
+    text, (finding,) = ported("if isinstance(x, T.TensorVariable):\n    pass\n")
+    assert text.startswith("if isinstance(x, T.TensorVariable):")
+    assert finding.kind == "silent" and "SharedVariable" in finding.why
+    ((_, legacy, now),) = hazards("isinstance(x, T.var.TensorVariable)\n")
+    assert (legacy, now) == ("T.var.TensorVariable", "T.TensorVariable")
 
 
 # --- Imports ----------------------------------------------------------------------------------------------------------
@@ -492,6 +502,24 @@ def test_static_shapes_are_those_of_the_patterns():
         """)
     assert [scope[name].type.shape for name in "abc"] == [(None, 1), (1, None, None), (1, None)]
     assert (scope["b"].dtype, scope["b"].name, scope["d"].type) == ("float64", "b", scope["e"].type)
+
+
+def test_a_ported_script_ends_where_the_shim_ends(in_python, capsys):
+    """Two merged updates dicts, with Lasagne's Adam: ported, and as it is under symupdates.theano."""
+    source = (ROOT / "tests" / "legacy" / "gan_merged_updates.py").read_text(encoding="utf-8")
+    findings, text = port(source)
+    assert all(f.rewritten for f in findings) and "theano" not in text.partition("import numpy")[2]
+    names = ["theano" in text.partition("import numpy")[2], "T.nnet" in text, "lasagne" in text.partition("import")[2]]
+    assert not any(names)
+    new, old = {}, {}
+    exec(text, new)
+    legacy = source.replace("import theano\n", "import symupdates.theano as theano\n")
+    legacy = legacy.replace("import theano.tensor as T", "import symupdates.theano.tensor as T")
+    legacy = legacy.replace("from theano import", "from symupdates.theano import")
+    exec(legacy.replace("from lasagne import updates as optim", "import symupdates as optim"), old)
+    ends = [[p.get_value() for p in [*scope["g_params"], *scope["d_params"], scope["eta"]]] for scope in (new, old)]
+    np.testing.assert_allclose(np.hstack(ends[0]), np.hstack(ends[1]), rtol=1e-10)
+    assert np.isclose(ends[0][-1], 0.02 * 0.99**60) and not np.allclose(np.hstack(ends[0][:2]), [0.5, -1.0])
 
 
 @pytest.mark.filterwarnings("ignore:RandomStream is deprecated")

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import warnings
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -86,9 +87,8 @@ CROSSENTROPY_OF = {
 # As safe as the renamed rows of the table, and true of every supported PyTensor.
 NAMES = {row.name: row.pytensor for row in CHANGES.values() if row.kind == "renamed"} | {
     "theano.ifelse.ifelse": "pytensor.ifelse",
-    "theano.gradient.consider_constant": "pytensor.gradient.zero_grad",
-    "theano.tensor.Rop": "pytensor.gradient.Rop",
-    "theano.tensor.Lop": "pytensor.gradient.Lop",
+    "theano.tensor.TensorVariable": "pytensor.tensor.TensorVariable",
+    "theano.tensor.var.TensorVariable": "pytensor.tensor.TensorVariable",
     "theano.tensor.alloc_diag": "pytensor.tensor.diag",
     "theano.tensor.extract_diag": "pytensor.tensor.diag",
     "theano.tensor.nlinalg.matrix_inverse": "pytensor.tensor.linalg.inv",
@@ -221,7 +221,8 @@ def exists(name):
     for i, part in enumerate(path):
         if not hasattr(at, part):
             try:
-                importlib.import_module(".".join(["pytensor", *path[: i + 1]]))
+                with warnings.catch_warnings(action="ignore"):
+                    importlib.import_module(".".join(["pytensor", *path[: i + 1]]))
             except ImportError:
                 return False
         at = getattr(at, part, None)
@@ -603,14 +604,20 @@ class Script:
             return True
         if new is None:
             return False
-        if under_pytensor(name) == new:
-            return True
+        same = under_pytensor(name)
+        if same == new or (new.startswith("pytensor.gradient.") and exists(same)):
+            return row is None or row.kind != "silent" or self.isinstance_test(node, row)
         if isinstance(node, cst.Name):
             return True  # its import brings the new name under the old
         if (spelled := self.spell(new, node)) is None:
             return False
         self.moved.add(leftmost(node))
-        self.find(node, "renamed", row.note if row else "", self.replace(node, spelled))
+        kind = "silent" if row is not None and row.kind == "silent" else "renamed"
+        self.find(node, kind, row.note if row else "", self.replace(node, spelled))
+        return True
+
+    def isinstance_test(self, node, row):
+        self.find(node, "silent", row.note, now=row.pytensor)
         return True
 
     def express(self, node, name, forms=None):
@@ -726,8 +733,9 @@ class Script:
             return
         if len(positional) == 2 and is_number(positional[1].value):
             return
+        computed = len(positional) > 1 and not isinstance(positional[1].value, cst.Name | cst.Attribute)
         row = CHANGES[name]
-        if any(arg.star for arg in positional) or not (len(positional) > 2 or self.is_symbolic(first)):
+        if any(arg.star for arg in positional) or not (len(positional) > 2 or computed or self.is_symbolic(first)):
             self.find(call, "changed", row.note, now="if both are tensors: T.stack([a, b])")
             return
 
@@ -814,6 +822,20 @@ class Script:
             return updated.with_changes(func=cst.parse_expression(spelled), args=args)
 
         self.moved.add(leftmost(call.func))
+        self.find(call, "changed", CHANGES[name].note, plan)
+
+    def graph_inputs(self, call, name):
+        new = CHANGES[name].pytensor.removeprefix("list(").partition("(")[0]
+        spelled = self.spell(new, call.func)
+        if spelled is None or len(call.args) != 1 or call.args[0].keyword or call.args[0].star:
+            self.find(call, "changed", CHANGES[name].note, now=CHANGES[name].pytensor)
+            return
+        self.moved.add(leftmost(call.func))
+
+        def plan(updated):
+            new = updated.with_changes(func=cst.parse_expression(spelled), lpar=[], rpar=[])
+            return cst.Call(cst.Name("list"), [cst.Arg(new)], lpar=updated.lpar, rpar=updated.rpar)
+
         self.find(call, "changed", CHANGES[name].note, plan)
 
     def crossentropy(self, call, name):
@@ -1353,6 +1375,8 @@ HANDLERS = {
     "theano.In": Script.default_input,
     "theano.Param": Script.default_input,
     "theano.clone": Script.clone,
+    "theano.gof.graph.inputs": Script.graph_inputs,
+    "theano.gof.graph.ancestors": Script.graph_inputs,
     "pytensor.tensor.special.softmax": Script.softmax_over_all,
     "pytensor.tensor.special.log_softmax": Script.softmax_over_all,
     **{name: Script.constructor for name in (f"theano.tensor.{name}" for name in CONSTRUCTORS)},
