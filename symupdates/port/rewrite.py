@@ -218,14 +218,14 @@ def exists(name):
     """Whether the installed PyTensor has that name."""
     at = pytensor
     path = name.split(".")[1:]
-    for i, part in enumerate(path):
-        if not hasattr(at, part):
-            try:
-                with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings(action="ignore"):  # of names that have moved since
+        for i, part in enumerate(path):
+            if not hasattr(at, part):
+                try:
                     importlib.import_module(".".join(["pytensor", *path[: i + 1]]))
-            except ImportError:
-                return False
-        at = getattr(at, part, None)
+                except ImportError:
+                    return False
+            at = getattr(at, part, None)
     return True
 
 
