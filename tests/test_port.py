@@ -198,6 +198,13 @@ def test_left_to_do_by_hand(line, kind, legacy, now):
     assert finding.line == HEADER.count("\n") + 1 + line.count("\n")
 
 
+def test_a_variable_that_is_not_always_a_stream_is_left_alone():
+    lines = "rng = np.random.RandomState(1)\nx = rng.normal((3,))\nrng = RandomStreams(2)\ny = rng.normal((3,))\n"
+    text, findings = ported(lines)
+    assert text == lines.rstrip("\n")
+    assert [(f.line - 6, f.rewritten) for f in findings if "normal" in f.legacy] == [(2, False), (4, False)]
+
+
 def hazards(lines, header=HEADER):
     return [(f.line - header.count("\n"), f.legacy, f.now) for f in ported(lines, header)[1] if f.kind == "silent"]
 
@@ -329,6 +336,17 @@ y = T.special.softmax(sigmoid(0.5 * (x + abs(x))), axis=-1)
 """
     )
     assert [f.legacy for f in findings if not f.rewritten] == ["theano.sandbox.cuda"]
+
+
+def test_imports_that_something_needs_stay():
+    legacy = "from theano.tensor.nnet import relu, sigmoid\ny = relu(*arguments)\nz = relu(x)\n"
+    assert port(legacy)[1].splitlines() == [
+        "from theano.tensor.nnet import relu",
+        "from pytensor.tensor import sigmoid",
+        "import pytensor.tensor as T",
+        "y = relu(*arguments)",
+        "z = 0.5 * (x + abs(x))",
+    ]
 
 
 def test_what_is_needed_is_imported():
