@@ -5,24 +5,24 @@
 ``python -m symupdates.theano script.py`` does so for an unmodified script. Names that PyTensor renamed, dropped or
 silently changed have Theano's meaning here; all others are PyTensor's.
 
-==========================  ============================================================================================
-module                      what is there
-==========================  ============================================================================================
-``names``                   what became of each name, as data
-``modules``                 Theano's modules by their paths, and where each name is looked for
-``installation``            :func:`install`, :func:`uninstall` and :func:`run`
-``parts.compiling``         ``theano``: function, In, Param, shared, scan, clone
-``parts.config``            ``theano.config``
-``parts.tensor``            ``theano.tensor``
-``parts.nnet``              ``theano.tensor.nnet``: softmax of rows, cross-entropies, activations, batch normalisation
-``parts.streams``           ``theano.sandbox.rng_mrg`` and ``theano.tensor.shared_randomstreams``
-``parts.gpu``               ``theano.sandbox.cuda``, ``theano.gpuarray``: that there is none
-``parts.compat``            ``theano.compat``
-==========================  ============================================================================================
+====================  ============================================================================
+module                what is there
+====================  ============================================================================
+``names``             what became of each name, as data
+``modules``           Theano's modules by their paths, and where each name is looked for
+``installation``      :func:`install`, :func:`uninstall` and :func:`run`
+``parts.compiling``   ``theano``: function, In, Param, shared, scan, clone
+``parts.config``      ``theano.config``
+``parts.tensor``      ``theano.tensor``
+``parts.nnet``        ``theano.tensor.nnet``: softmax of rows, cross-entropies, activations
+``parts.streams``     ``theano.sandbox.rng_mrg`` and ``theano.tensor.shared_randomstreams``
+``parts.gpu``         ``theano.sandbox.cuda``, ``theano.gpuarray``: that there is none
+``parts.compat``      ``theano.compat``
+====================  ============================================================================
 
 Convolutions, pooling and all of the GPU can be imported, and raise an error with advice when they are used. A variable
-in a condition, as in ``if mask:``, raises one too, where Theano took most variables for true: PyTensor's classes are not
-changed.
+in a condition, as in ``if mask:``, raises one too, where Theano took most variables for true: PyTensor's classes stay as
+they are.
 """
 
 from symupdates.theano.installation import install as install

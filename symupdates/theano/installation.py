@@ -35,8 +35,8 @@ def install():
     -----
     Beside ``theano``:
 
-    * ``lasagne.updates`` is :mod:`symupdates`. Lasagne 0.1 asks ``pkg_resources`` for its version; while it is imported,
-      and no longer, there is one that knows that.
+    * ``lasagne.updates`` is :mod:`symupdates`. Lasagne 0.1 asks ``pkg_resources`` for its version; while it is
+      imported, and no longer, there is one that knows that.
     * Names that Python 3.11, Python 3.10 and NumPy 2 dropped are there again, where they are missing:
       ``inspect.getargspec``, ``collections.Callable`` and others of :mod:`collections.abc`, ``numpy.cast``,
       ``numpy.float`` and others. They mean what they did, and nothing that exists is changed. The list is

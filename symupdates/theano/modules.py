@@ -182,7 +182,7 @@ def existing(module):
 
 
 def absent(name, advice=""):
-    """What stands for a name that cannot be served: a class, so that it can be imported, and tested for with isinstance.
+    """What stands for a name that cannot be served: a class, so that isinstance can test for it.
 
     Any call of it raises a RuntimeError with the advice.
     """

@@ -41,7 +41,7 @@ class VAE(object):
         return T.mean(logpx - kl)
 
 
-def make_data(n=250):
+def make_data(n=60):
     rng = np.random.RandomState(1)
     W = np.array([[2.0, 1.0, 0.0, -1.0], [0.0, 1.0, -1.5, 0.5]])
     X = np.dot(rng.normal(size=(n, 2)), W) + 0.5 * rng.normal(size=(n, 4))
@@ -53,15 +53,15 @@ srng = RandomStreams(seed=234)
 model = VAE(4, 2, np.random.RandomState(2), srng)
 data = theano.shared(X, borrow=True)
 x = T.matrix('x')
-rate = theano.shared(np.asarray(0.02, dtype=floatX))
+rate = theano.shared(np.asarray(0.1, dtype=floatX))
 bound = model.lower_bound(x)
 updates = adam(-bound, list(model.params.values()), learning_rate=rate)
 train = theano.function([], bound, updates=updates, givens={x: data})
 evaluate = theano.function([], bound, givens={x: data})
 
 for epoch in range(6):
-    bounds = [train() for _ in range(400)]
+    bounds = [train() for _ in range(60)]
     print('epoch %d: lower bound %.4f' % (epoch + 1, np.mean(bounds)))
     rate.set_value(np.asarray(rate.get_value() * 0.5, dtype=floatX))
-final = np.mean([evaluate() for _ in range(400)])
+final = np.mean([evaluate() for _ in range(50)])
 print('lower bound %.4f' % final)

@@ -40,10 +40,11 @@ OrderedUpdates = OrderedDict
 
 
 @contextmanager
-def without_warning(message):
-    """Silence one deprecation of PyTensor's, of what is asked for here in the name of the legacy code."""
+def without_warning(*messages):
+    """Silence deprecations of PyTensor's, of what is asked for here in the name of the legacy code."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message, DeprecationWarning)
+        for message in messages:
+            warnings.filterwarnings("ignore", message, DeprecationWarning)
         yield
 
 
@@ -274,11 +275,11 @@ def returning_updates(function):
     def looping(*args, **kwargs):
         if "return_updates" in signature(function).parameters:
             kwargs["return_updates"] = True
-        with without_warning("Scan return signature will change"):
+        with without_warning("Scan return signature will change", "Setting default_update is deprecated"):
             return function(*args, **kwargs)
 
     looping.__name__ = looping.__qualname__ = function.__name__
-    looping.__doc__ = f"PyTensor's {function.__name__}, returning the outputs, one alone not in a list, and the updates, as in Theano."
+    looping.__doc__ = f"PyTensor's {function.__name__}, returning outputs, one alone not in a list, and updates."
     return looping
 
 

@@ -9,6 +9,7 @@ from numbers import Number
 
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.tensor import sigmoid, softplus
 from pytensor.tensor.special import Softmax, log_softmax
 from pytensor.tensor.special import softmax as softmax_along
 
@@ -77,16 +78,6 @@ def logsoftmax(x):
     return log_softmax(rows("logsoftmax", x), axis=1)
 
 
-def sigmoid(x):
-    """The logistic function."""
-    return pt.sigmoid(x)
-
-
-def softplus(x):
-    """``log(1 + exp(x))``."""
-    return pt.softplus(x)
-
-
 def hard_sigmoid(x):
     """``clip(0.2 * x + 0.5, 0, 1)``: three straight lines for the logistic function."""
     x = pt.as_tensor_variable(x)
@@ -95,7 +86,7 @@ def hard_sigmoid(x):
 
 
 def ultra_fast_sigmoid(x):
-    """The logistic function to within 0.002, in pieces: a fraction near 0, a line further out, and constants."""
+    """The logistic function to within 0.03, in pieces: a fraction near 0, a line further out, and constants."""
     x = pt.as_tensor_variable(x)
     number = constants(x)
     half = abs(x * number(0.5))
@@ -106,7 +97,7 @@ def ultra_fast_sigmoid(x):
 
 
 def relu(x, alpha=0):
-    """``x`` where it is positive, ``alpha * x`` elsewhere; the gradient at 0 is the mean of both. Of an array, an array."""
+    """``x`` where it is positive, ``alpha * x`` elsewhere; the gradient at 0 is the mean of both."""
     if isinstance(alpha, Number) and alpha == 0:
         return 0.5 * (x + abs(x))
     return 0.5 * (1 + alpha) * x + 0.5 * (1 - alpha) * abs(x)

@@ -1,4 +1,4 @@
-"""Random streams with Theano's signatures: the size first, ``avg`` and ``std``, a float dtype wherever one is asked for.
+"""Random streams with Theano's signatures: the size first, ``avg`` and ``std``, a float dtype where it is asked for.
 
 ``theano.sandbox.rng_mrg.MRG_RandomStreams`` and ``theano.tensor.shared_randomstreams.RandomStreams`` are one class
 here, but for their default seeds. The numbers are those of NumPy's generators, not Theano's.
