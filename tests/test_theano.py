@@ -536,7 +536,7 @@ def test_outputs_with_names_and_the_keywords_of_function():
         {"twice": 2 * x, "n": n},
         updates={n: n + 1},
         givens=[],
-        mode="FAST_RUN",
+        mode="FAST_COMPILE",
         allow_input_downcast=True,
         on_unused_input="ignore",
         profile=False,

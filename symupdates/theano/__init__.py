@@ -21,8 +21,8 @@ module                what is there
 ====================  ============================================================================
 
 Convolutions, pooling and all of the GPU can be imported, and raise an error with advice when they are used. A variable
-in a condition, as in ``if mask:``, raises one too, where Theano took most variables for true: PyTensor's classes stay as
-they are.
+in a condition, as in ``if mask:``, raises one too, where Theano took most variables for true: PyTensor's classes stay
+as they are.
 """
 
 from symupdates.theano.installation import install as install

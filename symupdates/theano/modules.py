@@ -253,12 +253,12 @@ def look_in(modules, name):
 
 def public_names(serving):
     """What a star import takes: the public names of the first module that is ours and of the first that is not."""
-    ours = [module for module in serving if module.startswith(PARTS)][:1]
-    others = [module for module in serving if not module.startswith(PARTS)][:1]
     found = {}
-    for module in filter(None, map(existing, [*ours, *others])):
-        names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
-        found |= dict.fromkeys(names)
+    for module in filter(None, map(existing, serving)):
+        if module.__name__.startswith(PARTS):
+            found |= dict.fromkeys(module.__all__)
+        else:
+            return [*found, *(name for name in vars(module) if not name.startswith("_") and name not in found)]
     return list(found)
 
 
