@@ -10,6 +10,7 @@ import os
 import secrets
 import zipfile
 from collections import OrderedDict
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -121,15 +122,20 @@ def save(file, updates):
     which can be deleted.
     """
     state = state_dict(updates)
-    file = Path(file)
+    with replacing(Path(file)) as stream, zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(INDEX, json.dumps({"format": FORMAT, "names": list(state)}))
+        for name, array in state.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                npy.write_array(member, array, allow_pickle=False)
+
+
+@contextmanager
+def replacing(file):
+    """A binary stream whose content takes the place of a file in a single step, once it is on the disk."""
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as stream:
-            with zipfile.ZipFile(stream, "w") as archive:
-                archive.writestr(INDEX, json.dumps({"format": FORMAT, "names": list(state)}))
-                for name, array in state.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        npy.write_array(member, array, allow_pickle=False)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)

@@ -1,0 +1,42 @@
+"""What legacy Theano code imports as Theano.
+
+``import symupdates.theano as theano`` and ``import symupdates.theano.tensor as T`` serve a file that is being ported;
+:func:`install` puts the same modules under the name ``theano``, so that code runs as it is, Lasagne's own included, and
+``python -m symupdates.theano script.py`` does so for an unmodified script. Names that PyTensor renamed, dropped or
+silently changed have Theano's meaning here; all others are PyTensor's.
+
+====================  ============================================================================
+module                what is there
+====================  ============================================================================
+``names``             what became of each name, as data
+``modules``           Theano's modules by their paths, and where each name is looked for
+``installation``      :func:`install`, :func:`uninstall` and :func:`run`
+``parts.compiling``   ``theano``: function, In, Param, shared, scan, clone
+``parts.config``      ``theano.config``
+``parts.tensor``      ``theano.tensor``
+``parts.nnet``        ``theano.tensor.nnet``: softmax of rows, cross-entropies, activations
+``parts.streams``     ``theano.sandbox.rng_mrg`` and ``theano.tensor.shared_randomstreams``
+``parts.gpu``         ``theano.sandbox.cuda``, ``theano.gpuarray``: that there is none
+``parts.compat``      ``theano.compat``
+====================  ============================================================================
+
+Convolutions, pooling and all of the GPU can be imported, and raise an error with advice when they are used. A variable
+in a condition, as in ``if mask:``, raises one too, where Theano took most variables for true: PyTensor's classes stay
+as they are.
+"""
+
+from symupdates.theano.installation import install as install
+from symupdates.theano.installation import run as run
+from symupdates.theano.installation import uninstall as uninstall
+from symupdates.theano.modules import MODULES, modules, register
+
+__version__ = "1.0.5"  # of the Theano that this stands for
+version = __version__
+
+globals().update({path: module for path, module in modules().items() if "." not in path})
+register(__name__)
+config = MODULES[""].config
+
+
+def __getattr__(name):
+    return getattr(MODULES[""], name)

@@ -1,0 +1,206 @@
+"""Theano's name for these modules, in a process: ``install``, ``uninstall``, ``run``."""
+
+import builtins
+import collections
+import importlib.abc
+import importlib.metadata
+import importlib.util
+import inspect
+import io
+import sys
+import warnings
+from collections import abc, namedtuple
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+import symupdates
+from symupdates.theano.modules import register
+from symupdates.theano.names import PYTHON
+from symupdates.theano.parts.config import flags_from_environment
+
+__all__ = ["install", "run", "uninstall"]
+
+
+def install():
+    """Register :mod:`symupdates.theano` as ``theano``, with all its modules, for this process.
+
+    Raises
+    ------
+    RuntimeError
+        If a real Theano is imported already, or installed.
+
+    Notes
+    -----
+    Beside ``theano``:
+
+    * ``lasagne.updates`` is :mod:`symupdates`. Lasagne 0.1 asks ``pkg_resources`` for its version; while it is
+      imported, and no longer, there is one that knows that.
+    * Names that Python 3.11, Python 3.10 and NumPy 2 dropped are there again, where they are missing:
+      ``inspect.getargspec``, ``collections.Callable`` and others of :mod:`collections.abc`, ``numpy.cast``,
+      ``numpy.float`` and others. They mean what they did, and nothing that exists is changed. The list is
+      :data:`symupdates.theano.names.PYTHON`.
+    * PyTensor 3 warns where a shared variable's default update is set, as Lasagne's batch normalisation does; this
+      warning is ignored from here on.
+    * The flags floatX, mode, optimizer, exception_verbosity, on_unused_input and warn_float64 are taken from the
+      environment variable ``THEANO_FLAGS``.
+
+    A second call does nothing. :func:`uninstall` undoes it.
+    """
+    package = sys.modules["symupdates.theano"]
+    present = sys.modules.get("theano")
+    if present is package:
+        return
+    if present is not None:
+        raise RuntimeError(
+            f"install: theano is imported already, from {getattr(present, '__file__', present)}. Call install before "
+            "anything imports it, in an environment where Theano is not installed."
+        )
+    if (spec := importlib.util.find_spec("theano")) is not None:
+        raise RuntimeError(
+            f"install: there is a theano at {spec.origin or list(spec.submodule_search_locations)}, which this would "
+            "hide. Use it as it is; or uninstall it, or take its folder from sys.path, to run on PyTensor."
+        )
+    sys.modules["theano"] = package
+    register("theano")
+    sys.modules["lasagne.updates"] = symupdates
+    sys.meta_path.insert(0, LASAGNE)
+    for module, name, value in legacy_names():
+        if not has(module, name):
+            setattr(module, name, value)
+            ADDED.append((module, name))
+    warnings.filterwarnings("ignore", "Setting default_update is deprecated", DeprecationWarning)
+    flags_from_environment()
+
+
+def uninstall():
+    """Take back what :func:`install` registered; modules that have imported it keep what they have."""
+    package = sys.modules["symupdates.theano"]
+    if sys.modules.get("theano") is not package:
+        return
+    for name in [name for name in sys.modules if name == "theano" or name.startswith("theano.")]:
+        del sys.modules[name]
+    del sys.modules["lasagne.updates"]
+    sys.meta_path.remove(LASAGNE)
+    while ADDED:
+        delattr(*ADDED.pop())
+
+
+# --- What Python and NumPy dropped ------------------------------------------------------------------------------------
+
+ADDED = []
+
+ArgSpec = namedtuple("ArgSpec", ["args", "varargs", "keywords", "defaults"])
+
+
+def getargspec(func):
+    """The names and defaults of a function's arguments, as Python had it up to 3.10."""
+    spec = inspect.getfullargspec(func)
+    if spec.kwonlyargs or spec.annotations:
+        raise ValueError("getargspec: the function has keyword-only arguments or annotations; use getfullargspec.")
+    return ArgSpec(*spec[:4])
+
+
+class Cast(dict):
+    """``np.cast[dtype](x)``: an array of that dtype, as NumPy had it up to 1.26."""
+
+    def __missing__(self, dtype):
+        return lambda x: np.asarray(x).astype(dtype)
+
+
+def legacy_names():
+    """The dropped names, each with its module and its value."""
+    written = {"inspect.getargspec": getargspec, "numpy.cast": Cast()}
+    for row in PYTHON:
+        module, _, name = row.name.rpartition(".")
+        if row.name in written:
+            value = written[row.name]
+        else:
+            holder, _, attribute = row.pytensor.rpartition(".")
+            value = getattr({"": builtins, "numpy": np, "collections.abc": abc}[holder], attribute)
+        yield {"numpy": np, "inspect": inspect, "collections": collections}[module], name, value
+
+
+def has(module, name):
+    return name in vars(module)  # not by hasattr, for which NumPy warns
+
+
+# --- Lasagne ----------------------------------------------------------------------------------------------------------
+
+
+class LasagneFinder(importlib.abc.MetaPathFinder):
+    """Finds Lasagne as others do, and has it loaded with what its first lines need."""
+
+    def __init__(self):
+        self.searching = False
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "lasagne" or self.searching:
+            return None
+        self.searching = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.searching = False
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: load_lasagne(execute, module)
+        return spec
+
+
+LASAGNE = LasagneFinder()
+
+
+def load_lasagne(execute, module):
+    """Load Lasagne with a ``pkg_resources`` that tells versions, and without warnings of its sources' age."""
+    before = sys.modules.get("pkg_resources")
+    stand_in = ModuleType("pkg_resources", "Versions of distributions, for Lasagne 0.1.")
+    stand_in.get_distribution = importlib.metadata.distribution
+    sys.modules["pkg_resources"] = stand_in
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            execute(module)
+    finally:
+        del sys.modules["pkg_resources"]
+        if before is not None:
+            sys.modules["pkg_resources"] = before
+
+
+# --- Scripts ----------------------------------------------------------------------------------------------------------
+
+
+def run(script, *arguments):
+    """Run a script as ``python script arguments...`` would, with :mod:`symupdates.theano` for Theano.
+
+    Parameters
+    ----------
+    script : path
+        A Python 3 file.
+    *arguments : str
+        What it finds in ``sys.argv[1:]``.
+
+    Returns
+    -------
+    dict
+        The names that the script has defined.
+
+    Notes
+    -----
+    The script is the module ``__main__``, and its folder the first of ``sys.path``. Both, and ``sys.argv``, stay so.
+    """
+    install()
+    path = Path(script)
+    with io.open_code(str(path.resolve())) as file:
+        code = compile(file.read(), str(script), "exec", dont_inherit=True)
+    main = ModuleType("__main__")
+    main.__file__ = str(script)
+    main.__builtins__ = builtins
+    main.__annotations__ = {}
+    sys.modules["__main__"] = main
+    sys.argv = [str(script), *arguments]
+    sys.path[0] = str(path.resolve().parent)
+    exec(code, vars(main))
+    return vars(main)

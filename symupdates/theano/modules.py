@@ -1,0 +1,280 @@
+"""Theano's modules, by their paths, and where each name in them is looked for.
+
+A name is looked for in the module's own part of :mod:`symupdates.theano.parts`; then among the renamed of
+:mod:`symupdates.theano.names`; in the modules of PyTensor's that hold what the one of Theano's held; among the modules
+below it; and last among what cannot be served, of which any use raises an error. A name that is nowhere is an
+AttributeError that says what is known of it.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+
+from symupdates.theano.names import ABSENT, CHANGES, RENAMED
+
+__all__ = ["TREE", "TheanoModule", "absent", "modules"]
+
+PARTS = "symupdates.theano.parts"
+TENSOR = (
+    f"{PARTS}.tensor",
+    "pytensor.tensor",
+    "pytensor.tensor.math",
+    "pytensor.tensor.basic",
+    "pytensor.tensor.extra_ops",
+    "pytensor.tensor.subtensor",
+    "pytensor.tensor.elemwise",
+    "pytensor.tensor.shape",
+    "pytensor.tensor.variable",
+    "pytensor.tensor.type",
+    "pytensor.tensor.sharedvar",
+    "pytensor.tensor.blas",
+    "pytensor.gradient",
+)
+LINALG = (f"{PARTS}.tensor", "pytensor.tensor.linalg", "pytensor.tensor.nlinalg", "pytensor.tensor.slinalg", *TENSOR)
+GRAPH = (
+    f"{PARTS}.compiling",
+    "pytensor.graph.basic",
+    "pytensor.graph.op",
+    "pytensor.graph.type",
+    "pytensor.graph.fg",
+    "pytensor.graph.traversal",
+    "pytensor.graph.features",
+    "pytensor.graph.rewriting.basic",
+    "pytensor.graph.rewriting.db",
+    "pytensor.graph.rewriting.utils",
+    "pytensor.graph.utils",
+    "pytensor.graph.null_type",
+    "pytensor.link.basic",
+    "pytensor.link.c.op",
+    "pytensor.link.c.type",
+)
+COMPILE = (
+    f"{PARTS}.compiling",
+    "pytensor.compile",
+    "pytensor.compile.mode",
+    "pytensor.compile.io",
+    "pytensor.compile.sharedvalue",
+    "pytensor.compile.ops",
+    "pytensor.compile.builders",
+    "pytensor.compile.profiling",
+    "pytensor.compile.debug.profiling",
+    "pytensor.compile.function.types",
+    "pytensor.compile.maker",
+    "pytensor.compile.nanguardmode",
+    "pytensor.compile.debug.nanguardmode",
+    "pytensor.compile.monitormode",
+    "pytensor.compile.debug.monitormode",
+    "pytensor.compile.debugmode",
+    "pytensor.compile.debug.debugmode",
+)
+NNET = (f"{PARTS}.nnet",)
+STREAMS = (f"{PARTS}.streams",)
+GPU = (f"{PARTS}.gpu",)
+
+TREE = {
+    "": (*COMPILE[:1], f"{PARTS}.config", "pytensor", *COMPILE, *GRAPH, "pytensor.gradient", "pytensor.printing"),
+    "compat": (f"{PARTS}.compat",),
+    "compat.python2x": (f"{PARTS}.compat",),
+    "compile": COMPILE,
+    "compile.builders": COMPILE,
+    "compile.debugmode": COMPILE,
+    "compile.function": COMPILE,
+    "compile.function_module": COMPILE,
+    "compile.io": COMPILE,
+    "compile.mode": COMPILE,
+    "compile.monitormode": COMPILE,
+    "compile.nanguardmode": COMPILE,
+    "compile.ops": COMPILE,
+    "compile.pfunc": COMPILE,
+    "compile.profiling": COMPILE,
+    "compile.sharedvalue": COMPILE,
+    "configdefaults": (f"{PARTS}.config",),
+    "configparser": (f"{PARTS}.config",),
+    "d3viz": ("pytensor.d3viz",),
+    "gof": GRAPH,
+    "gof.fg": GRAPH,
+    "gof.graph": GRAPH,
+    "gof.null_type": GRAPH,
+    "gof.op": GRAPH,
+    "gof.opt": GRAPH,
+    "gof.optdb": GRAPH,
+    "gof.toolbox": GRAPH,
+    "gof.type": GRAPH,
+    "gof.utils": GRAPH,
+    "gpuarray": GPU,
+    "gpuarray.basic_ops": GPU,
+    "gpuarray.blas": GPU,
+    "gpuarray.dnn": GPU,
+    "gpuarray.type": GPU,
+    "gradient": ("pytensor.gradient",),
+    "ifelse": ("pytensor.conditional", "pytensor.ifelse"),
+    "misc": ("pytensor.misc",),
+    "misc.pkl_utils": ("pytensor.misc.pkl_utils",),
+    "misc.safe_asarray": (f"{PARTS}.compat",),
+    "printing": ("pytensor.printing",),
+    "raise_op": ("pytensor.raise_op",),
+    "sandbox": (),
+    "sandbox.cuda": GPU,
+    "sandbox.cuda.basic_ops": GPU,
+    "sandbox.cuda.blas": GPU,
+    "sandbox.cuda.dnn": GPU,
+    "sandbox.cuda.type": GPU,
+    "sandbox.cuda.var": GPU,
+    "sandbox.gpuarray": GPU,
+    "sandbox.linalg": LINALG,
+    "sandbox.linalg.ops": LINALG,
+    "sandbox.neighbours": (),
+    "sandbox.rng_mrg": STREAMS,
+    "sandbox.softsign": NNET,
+    "scalar": ("pytensor.scalar",),
+    "scalar.basic": ("pytensor.scalar",),
+    "scan_module": (f"{PARTS}.compiling", "pytensor.scan"),
+    "scan_module.scan": (f"{PARTS}.compiling",),
+    "scan_module.scan_utils": (f"{PARTS}.compiling", "pytensor.scan.utils"),
+    "scan_module.scan_views": (f"{PARTS}.compiling",),
+    "sparse": ("pytensor.sparse", "pytensor.sparse.basic"),
+    "sparse.basic": ("pytensor.sparse", "pytensor.sparse.basic"),
+    "tensor": (*TENSOR, f"{PARTS}.config"),
+    "tensor.basic": TENSOR,
+    "tensor.blas": TENSOR,
+    "tensor.elemwise": TENSOR,
+    "tensor.extra_ops": TENSOR,
+    "tensor.fft": ("pytensor.tensor.fft",),
+    "tensor.nlinalg": LINALG,
+    "tensor.nnet": NNET,
+    "tensor.nnet.abstract_conv": (),
+    "tensor.nnet.bn": NNET,
+    "tensor.nnet.conv": (),
+    "tensor.nnet.conv3d2d": (),
+    "tensor.nnet.corr": (),
+    "tensor.nnet.ctc": (),
+    "tensor.nnet.neighbours": (),
+    "tensor.nnet.nnet": NNET,
+    "tensor.nnet.sigm": NNET,
+    "tensor.raw_random": (),
+    "tensor.shared_randomstreams": STREAMS,
+    "tensor.sharedvar": (*TENSOR, f"{PARTS}.compiling", "pytensor.compile.sharedvalue"),
+    "tensor.signal": (),
+    "tensor.signal.conv": (),
+    "tensor.signal.downsample": (),
+    "tensor.signal.pool": (),
+    "tensor.slinalg": LINALG,
+    "tensor.sort": TENSOR,
+    "tensor.subtensor": TENSOR,
+    "tensor.type": TENSOR,
+    "tensor.utils": ("pytensor.tensor.utils",),
+    "tensor.var": TENSOR,
+    "typed_list": ("pytensor.typed_list",),
+    "updates": (f"{PARTS}.compiling",),
+}
+"""Theano's modules by their paths below ``theano``, each with the modules that its names are looked for in."""
+
+RENAMES = {row.name: row.pytensor for row in RENAMED}
+ABSENCES = {row.name: row for row in ABSENT}
+
+
+def existing(module):
+    """The module of that name, or None where this PyTensor has none."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        return None
+
+
+def absent(name, advice=""):
+    """What stands for a name that cannot be served: a class, so that isinstance can test for it.
+
+    Any call of it raises a RuntimeError with the advice.
+    """
+
+    def refuse(cls, *args, **kwargs):
+        raise RuntimeError(
+            f"{name} is not there: neither PyTensor nor symupdates.theano has it. {advice or 'There is no substitute.'}"
+        )
+
+    return type(name.rpartition(".")[2], (), {"__new__": refuse, "__doc__": f"Not served; see {__name__}."})
+
+
+class TheanoModule(ModuleType):
+    """A module of Theano's, made of what serves its names."""
+
+    def __init__(self, path, serving):
+        super().__init__(f"theano.{path}" if path else "theano", f"Theano's module ``{path}``, as PyTensor has it.")
+        self.__path__ = []
+        self._path = path
+        self._serving = serving
+
+    def __getattr__(self, name):
+        if name == "__all__":
+            value = public_names(self._serving)
+        elif name.startswith("__"):
+            raise AttributeError(name)
+        else:
+            value = self._find(name)
+        setattr(self, name, value)
+        return value
+
+    def _find(self, name):
+        full = f"{self.__name__}.{name}"
+        path = full.removeprefix("theano.")
+        own = [module for module in self._serving if module.startswith(PARTS)]
+        others = [module for module in self._serving if not module.startswith(PARTS)]
+        if (value := look_in(own, name)) is not MISSING:
+            return value
+        if full in RENAMES:
+            module, _, renamed = RENAMES[full].rpartition(".")
+            return getattr(importlib.import_module(module), renamed)
+        if path in MODULES:
+            return MODULES[path]
+        if full in ABSENCES:
+            return absent(full, advice(ABSENCES[full]))
+        if (value := look_in(others, name)) is not MISSING:
+            return value
+        for above in (row for known, row in ABSENCES.items() if full.startswith(f"{known}.")):
+            return absent(full, advice(above))
+        known = CHANGES.get(full)
+        raise AttributeError(
+            f"symupdates.theano has no {full}, nor has PyTensor." + (f" {advice(known)}" if known else ""), name=name
+        )
+
+    def __dir__(self):
+        return sorted({*super().__dir__(), *self.__all__})
+
+
+MISSING = object()
+
+
+def look_in(modules, name):
+    for module in filter(None, map(existing, modules)):
+        if name in vars(module):  # not by getattr, which warns of what PyTensor has moved
+            return vars(module)[name]
+    return MISSING
+
+
+def public_names(serving):
+    """What a star import takes: the public names of the first module that is ours and of the first that is not."""
+    found = {}
+    for module in filter(None, map(existing, serving)):
+        if module.__name__.startswith(PARTS):
+            found |= dict.fromkeys(module.__all__)
+        else:
+            return [*found, *(name for name in vars(module) if not name.startswith("_") and name not in found)]
+    return list(found)
+
+
+def advice(row):
+    return " ".join(filter(None, [f"Write {row.pytensor} instead." if row.pytensor else "", row.note]))
+
+
+MODULES = {path: TheanoModule(path, serving) for path, serving in TREE.items()}
+
+
+def modules():
+    """Theano's modules below ``theano``, by their paths."""
+    return {path: module for path, module in MODULES.items() if path}
+
+
+def register(name):
+    """Make the modules importable below a package of that name."""
+    for path, module in modules().items():
+        sys.modules[f"{name}.{path}"] = module

@@ -1,0 +1,29 @@
+"""``theano.compat``: what was the same in both Pythons, and is Python's own now."""
+
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+__all__ = [
+    "PY3",
+    "Callable",
+    "Counter",
+    "OrderedDict",
+    "defaultdict",
+    "ifilter",
+    "imap",
+    "izip",
+    "partial",
+    "reduce",
+    "string_types",
+    "xrange",
+]
+
+from functools import reduce
+
+PY3 = True
+imap, ifilter, izip, xrange = map, filter, zip, range
+string_types = (str,)
+_asarray = np.asarray

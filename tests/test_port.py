@@ -1,0 +1,705 @@
+"""symupdates.port: legacy lines in, the report and the rewritten text out; and what was rewritten runs, to Theano's
+numbers."""
+
+import importlib
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+
+from symupdates.port import __main__ as command
+from symupdates.port import port
+from symupdates.port.rewrite import CONSTRUCTORS, NAMES, exists
+from symupdates.theano.names import CHANGES
+
+ROOT = Path(__file__).parents[1]
+
+HEADER = """\
+import numpy as np
+import theano
+import theano.tensor as T
+from theano.sandbox.rng_mrg import MRG_RandomStreams as RandomStreams
+import lasagne
+srng = RandomStreams(seed=1)
+"""
+PORTED_HEADER = """\
+import numpy as np
+import pytensor
+import pytensor.tensor as T
+from pytensor.tensor.random.utils import RandomStream as RandomStreams
+import symupdates
+srng = RandomStreams(seed=1)
+"""
+
+
+def ported(lines, header=HEADER):
+    """The rewritten lines after the header, and what the report says of them."""
+    findings, text = port(header + lines)
+    start = header.count("\n")
+    assert port(text)[1] == text  # a second time changes nothing
+    return "\n".join(text.splitlines()[start:]), [f for f in findings if f.line > start]
+
+
+# --- Lines in, lines out ----------------------------------------------------------------------------------------------
+
+SILENT = {
+    # a random stream's size comes first no more, and its other arguments have other names
+    "srng.normal((3, 2))": "srng.normal(size=(3, 2))",
+    "srng.normal((3, 2), 3, 0.1)": "srng.normal(size=(3, 2), loc=3, scale=0.1)",
+    "srng.normal(size=(3,), avg=-1.0, std=2)": "srng.normal(size=(3,), loc=-1.0, scale=2)",
+    "srng.normal(x.shape, dtype=theano.config.floatX)": "srng.normal(size=x.shape, dtype=pytensor.config.floatX)",
+    "srng.normal(x.shape, ndim=2, std=2.)": "srng.normal(size=x.shape, scale=2.)",
+    "srng.normal(x.shape, avg=mu, std=T.exp(s))": "mu + T.exp(s) * srng.normal(size=x.shape)",
+    "srng.normal(x.shape, std=a + b)": "(a + b) * srng.normal(size=x.shape)",
+    "srng.uniform(x.shape)": "srng.uniform(size=x.shape)",
+    "srng.uniform((3, 2), -1, 1)": "srng.uniform(size=(3, 2), low=-1, high=1)",
+    "srng.binomial((3, 2), p=0.3)": "srng.binomial(size=(3, 2), p=0.3, n=1)",
+    "srng.binomial((3, 2), 1, 0.3)": "srng.binomial(size=(3, 2), n=1, p=0.3)",
+    "srng.binomial((3,))": "srng.binomial(size=(3,), n=1, p=0.5)",
+    "srng.binomial((3,), n=1, p=q, dtype='float32')": "srng.binomial(size=(3,), n=1, p=q).astype('float32')",
+    "srng.multinomial(pvals=q)": "srng.multinomial(p=q, n=1)",
+    "srng.choice((3,), a=5)": "srng.choice(size=(3,), a=5)",
+    "srng.random_integers((3,), 0, 5)": "srng.integers(size=(3,), low=0, high=6)",
+    "srng.random_integers((3,), high=k)": "srng.integers(size=(3,), high=k + 1, low=0)",
+    "srng.permutation(n=7)": "srng.permutation(7)",
+    "RandomStreams(2).normal((3,))": "RandomStreams(2).normal(size=(3,))",
+    # softmax did each row
+    "T.nnet.softmax(x)": "T.special.softmax(x, axis=-1)",
+    "T.nnet.softmax(T.dot(x, W) + b)": "T.special.softmax(T.dot(x, W) + b, axis=-1)",
+    "T.nnet.softmax": "lambda x: T.special.softmax(x, axis=-1)",
+    "T.nnet.logsoftmax(x)": "T.special.log_softmax(x, axis=-1)",
+    # a shape, not a pattern
+    "T.TensorType('float32', (False, True))": "T.TensorType('float32', shape=(None, 1))",
+    "T.TensorType('float32', broadcastable=[False] * 4)": "T.TensorType('float32', shape=[None] * 4)",
+    "T.tensor('float32', (0, 1), name='a')": "T.tensor(dtype='float32', shape=(None, 1), name='a')",
+}
+
+
+@pytest.mark.parametrize(("legacy", "now"), SILENT.items())
+def test_silent_hazards_come_first_and_are_rewritten(legacy, now):
+    line, findings = ported(f"y = T.inv({legacy})  # noted\n")
+    assert line == f"y = T.reciprocal({now})  # noted"
+    first = next(f for f in findings if f.legacy == legacy)
+    assert (first.kind, first.column, first.rewritten) == ("silent", 11, True)
+    assert first.now.strip("()") == now.strip("()") and first.why
+    assert [f.kind for f in findings] == sorted((f.kind for f in findings), key=["silent", "renamed"].index)
+
+
+def test_a_vector_gave_one_row():
+    line, _ = ported("v = T.vector()\ny = T.nnet.softmax(v)\n")
+    assert line.endswith("y = T.special.softmax(v, axis=-1)[None]")
+
+
+RENAMED = {
+    "T.inv(x)": "T.reciprocal(x)",
+    "T.abs_(T.sgn(x))": "T.abs(T.sign(x))",
+    "T.nnet.sigmoid": "T.sigmoid",
+    "theano.tensor.nnet.softplus(x)": "pytensor.tensor.softplus(x)",
+    "T.addbroadcast(x, 0)": "T.specify_broadcastable(x, 0)",
+    "T.extra_ops.repeat(x, 2)": "T.repeat(x, 2)",
+    "theano.tensor.grad(x, [y])": "pytensor.tensor.grad(x, [y])",
+    "theano.gradient.consider_constant(x)": "pytensor.gradient.zero_grad(x)",
+    "isinstance(x, theano.Variable)": "isinstance(x, pytensor.graph.basic.Variable)",
+    "T.Rop(y, x, v)": "pytensor.gradient.Rop(y, x, v)",
+    "T.nlinalg.matrix_inverse(x)": "T.linalg.inv(x)",
+    "T.slinalg.cholesky(x)": "T.linalg.cholesky(x)",
+    "theano.ifelse.ifelse(c, a, b)": "pytensor.ifelse(c, a, b)",
+    "lasagne.updates.adam(loss, params)": "symupdates.adam(loss, params)",
+    "theano.function([x], x.sum(), mode='FAST_RUN')": "pytensor.function([x], x.sum(), mode='FAST_RUN')",
+    "np.asarray(1, dtype=theano.config.floatX)": "np.asarray(1, dtype=pytensor.config.floatX)",
+}
+CHANGED = {
+    "T.stack(T.sum(x), y)": "T.stack([T.sum(x), y])",
+    "T.stack(a, b, c)": "T.stack([a, b, c])",
+    "T.stack(T.sum(x), y, axis=1)": "T.stack([T.sum(x), y], axis=1)",
+    "T.matrix('x', 'float32')": "T.matrix('x', dtype='float32')",
+    "T.flatten(x, outdim=2)": "T.flatten(x, ndim=2)",
+    "theano.shared(v, broadcastable=(True, False))": "pytensor.shared(v, shape=(1, None))",
+    "T.stack(a, a ** 2)": "T.stack([a, a ** 2])",
+    "theano.gof.graph.inputs([x])": "list(pytensor.graph.traversal.graph_inputs([x]))",
+    "theano.clone(y, {x: z})": "pytensor.graph.replace.graph_replace(y, {x: z}, strict=False)",
+    "theano.clone(y, replace={x: z})": "pytensor.graph.replace.graph_replace(y, replace={x: z}, strict=False)",
+}
+GONE = {
+    "T.nnet.relu(x)": "0.5 * (x + abs(x))",
+    "T.nnet.relu(x, 0.1)": "0.5 * (1 + 0.1) * x + 0.5 * (1 - 0.1) * abs(x)",
+    "T.nnet.elu(x)": "T.switch(x > 0, x, T.expm1(x))",
+    "T.nnet.hard_sigmoid(a + b)": "T.clip(0.2 * (a + b) + 0.5, 0, 1)",
+    "T.nnet.binary_crossentropy(p, T.log(t))": None,
+    "T.nnet.binary_crossentropy(target=t, output=p)": "-(t * T.log(p) + (1 - t) * T.log1p(-p))",
+    "theano.updates.OrderedUpdates()": "dict()",
+    "np.cast['float32'](x)": "np.asarray(x, 'float32')",
+    "np.float(x)": "float(x)",
+    "np.NaN": "np.nan",
+}
+
+
+@pytest.mark.parametrize(("legacy", "now"), (RENAMED | CHANGED | GONE).items())
+def test_rewritten(legacy, now):
+    line, findings = ported(f"z = [{legacy}]  # noted\n")
+    if now is None:  # in a function, which the argument is given to once
+        now = legacy.replace("T.nnet.", "")
+        assert "def binary_crossentropy(output, target):" in port(HEADER + f"z = [{legacy}]\n")[1]
+    assert line.splitlines()[-1].strip("()") in (f"z = [{now}]  # noted", f"z = [({now})]  # noted")
+    assert all(f.rewritten for f in findings)
+
+
+AS_THEY_ARE = [
+    "T.stack([a, b])",
+    "T.stack([a, b], 1)",
+    "T.stack(tensors, axis=1)",
+    "T.matrix('x')",
+    "T.TensorType('float32', shape)",
+    "np.random.RandomState(1).normal(0, 1, (3, 2))",
+    "rng.normal(0, 1, size=(3, 2))",
+    "x.T.dot(y) if len(xs) else x[0]",
+    "T.dot(x, W).flatten(2)",
+    "'T.inv is what this was called'",
+]
+
+
+@pytest.mark.parametrize("legacy", AS_THEY_ARE)
+def test_left_as_it_is(legacy):
+    line, findings = ported(f"z = {legacy}\n")
+    assert line == f"z = {legacy}"
+    assert [f.kind for f in findings] == ["silent"] * legacy.startswith("T.TensorType")
+
+
+BY_HAND = [
+    ("f = T.nnet.conv2d", "gone", "T.nnet.conv2d", "jax.lax"),
+    ("n = T.nnet.categorical_crossentropy(p, t)", "gone", "T.nnet.categorical_crossentropy(p, t)", "T.arange"),
+    ("f = theano.function([x], {'a': x})", "changed", "theano.function([x], {'a': x})", "list of outputs"),
+    ("i = theano.In(x, value=1)", "gone", "theano.In(x, value=1)", "functools.partial"),
+    ("i = theano.Param(x, default=1)", "gone", "theano.Param(x, default=1)", "functools.partial"),
+    ("p = theano.clone(q, share_inputs=False)", "changed", "theano.clone(q, share_inputs=False)", "graph_replace"),
+    ("s = T.stack(a, b)", "changed", "T.stack(a, b)", "T.stack([a, b])"),
+    ("o, u = theano.scan(step, x)", "changed", "theano.scan", "return_updates=False"),
+    ("theano.nothing_like_it(x)", "gone", "theano.nothing_like_it", ""),
+    ("srng.shuffle_row_elements(x)", "gone", "srng.shuffle_row_elements(x)", "argsort"),
+    ("srng.choice((3,))", "silent", "srng.choice((3,))", "choice"),
+    ("srng.normal(*args)", "silent", "srng.normal(*args)", "loc="),
+    ("def f(theano_rng):\n    theano_rng.normal((3,))", "silent", "theano_rng.normal((3,))", "by keyword"),
+    ("def f(rng):\n    rng.binomial(size=s, p=q, dtype='float32')", "silent", None, "by keyword"),
+]
+
+
+@pytest.mark.parametrize(("line", "kind", "legacy", "now"), BY_HAND)
+def test_left_to_do_by_hand(line, kind, legacy, now):
+    text, (finding,) = ported(line + "\n")
+    assert text == line.replace("theano.", "pytensor.")
+    assert finding.kind == kind and finding.legacy in (legacy, finding.legacy if legacy is None else legacy)
+    assert now in finding.now and not finding.rewritten and (finding.why or finding.now)
+    assert finding.line == HEADER.count("\n") + 1 + line.count("\n")
+
+
+def test_a_variable_that_is_not_always_a_stream_is_left_alone():
+    lines = "rng = np.random.RandomState(1)\nx = rng.normal((3,))\nrng = RandomStreams(2)\ny = rng.normal((3,))\n"
+    text, findings = ported(lines)
+    assert text == lines.rstrip("\n")
+    assert [(f.line - 6, f.rewritten) for f in findings if "normal" in f.legacy] == [(2, False), (4, False)]
+
+
+def hazards(lines, header=HEADER):
+    return [(f.line - header.count("\n"), f.legacy, f.now) for f in ported(lines, header)[1] if f.kind == "silent"]
+
+
+def test_no_gradient_through_argmax_and_integers():
+    lines = """\
+p = T.nnet.sigmoid(x)
+k = T.argmax(p, axis=1)
+accuracy = T.mean(T.eq(k, y))
+loss = T.mean((k - y) ** 2) + T.sum(p.astype('int32')) + T.log(p)[T.arange(3), T.cast(y, 'int32')].sum()
+updates = lasagne.updates.sgd(loss, params, 0.1)
+"""
+    assert [(line, text) for line, text, _ in hazards(lines)] == [
+        (2, "T.argmax(p, axis=1)"),
+        (4, "p.astype('int32')"),
+    ]
+    assert hazards(lines.replace("T.mean((k - y) ** 2) + T.sum(p.astype('int32')) + ", "")) == []
+    assert len(hazards(lines.replace("lasagne.updates.sgd(loss, params, 0.1)", "T.grad(loss, params)"))) == 2
+
+
+def test_momentum_of_every_key():
+    def text(params):
+        return f"u = lasagne.updates.apply_momentum(v{params}, momentum=0.9)\n"
+
+    ((_, legacy, now),) = hazards(text(""))
+    assert legacy == text("")[4:-1] and now.endswith(", params=params)")
+    assert hazards(text(", params")) == hazards(text(", params=params")) == []
+
+
+def test_norms_of_every_key():
+    lines = """\
+updates = lasagne.updates.adam(loss, params)
+for p, u in updates.items():
+    if p.ndim == 2:
+        updates[p] = lasagne.updates.norm_constraint(u, 3)
+"""
+    ((line, legacy, now),) = hazards(lines)
+    assert (line, legacy, now) == (2, "for p, u in updates.items()", "for p in params")
+    assert hazards(lines.replace("p, u in updates.items()", "p in params")) == []
+
+
+def test_flags_are_pytensors():
+    text, (finding,) = ported("os.environ['THEANO_FLAGS'] = 'floatX=float32'\n")
+    assert text == "os.environ['PYTENSOR_FLAGS'] = 'floatX=float32'"
+    assert finding.kind == "silent" and "floatX" in finding.why
+
+
+def test_variables_in_conditions():
+    lines = """\
+x = T.matrix()
+def f(mask=None, flag=True):
+    if mask:
+        pass
+    if not mask or x and flag:
+        pass
+    return 1 if x.sum() > 0 else 2
+"""
+    found = [(f.line - 6, f.legacy, f.now) for f in ported(lines)[1]]
+    assert found == [
+        (3, "mask", "mask is not None"),
+        (5, "mask", "mask is not None"),
+        (5, "x", "x is not None"),
+        (7, "x.sum() > 0", "T.switch(condition, one, other)"),
+    ]
+
+
+def test_shared_variables_are_tensor_variables_now():
+    text, (finding,) = ported("if isinstance(x, T.TensorVariable):\n    pass\n")
+    assert text.startswith("if isinstance(x, T.TensorVariable):")
+    assert finding.kind == "silent" and "SharedVariable" in finding.why
+    ((_, legacy, now),) = hazards("isinstance(x, T.var.TensorVariable)\n")
+    assert (legacy, now) == ("T.var.TensorVariable", "T.TensorVariable")
+
+
+# --- Imports ----------------------------------------------------------------------------------------------------------
+
+IMPORTS = {
+    "import theano": "import pytensor",
+    "import theano as th": "import pytensor as th",
+    "import theano.tensor as TT": "import pytensor.tensor as TT",
+    "import theano, theano.tensor as T, os": "import pytensor, pytensor.tensor as T, os",
+    "from theano import tensor as T, shared": "from pytensor import tensor as T, shared",
+    "from theano import (config,  # a\n    function)  # b": "from pytensor import (config,  # a\n    function)  # b",
+    "from theano.tensor import inv, dot": "from pytensor.tensor import reciprocal as inv, dot",
+    "from theano.tensor.nnet import sigmoid as s": "from pytensor.tensor import sigmoid as s",
+    "from theano.ifelse import ifelse": "from pytensor import ifelse",
+    "from theano.tensor.shared_randomstreams import RandomStreams": (
+        "from pytensor.tensor.random.utils import RandomStream as RandomStreams"
+    ),
+    "import lasagne.updates as U": "import symupdates as U",
+    "from lasagne import updates": "import symupdates as updates",
+    "from lasagne import updates as U": "import symupdates as U",
+    "from lasagne.updates import adam, sgd as S": "from symupdates import adam, sgd as S",
+    "from lasagne.updates import *": "from symupdates import *",
+    "import numpy": "import numpy",
+}
+
+
+@pytest.mark.parametrize(("legacy", "now"), IMPORTS.items())
+def test_imports(legacy, now):
+    findings, text = port(f"# before\n{legacy}\nx = 1\n")
+    assert text == f"# before\n{now}\nx = 1\n"
+    assert [f.line for f in findings if f.kind == "renamed"] == [2] * (legacy != now)
+
+
+def test_imports_that_nothing_needs_any_more_are_dropped():
+    legacy = """\
+import theano.tensor as T
+import theano.tensor.nnet
+from theano.tensor.nnet import softmax, sigmoid, relu
+try:
+    from theano.sandbox import cuda
+except ImportError:
+    pass
+y = softmax(sigmoid(relu(x)))
+"""
+    findings, text = port(legacy)
+    assert (
+        text
+        == """\
+import pytensor.tensor as T
+import pytensor
+from pytensor.tensor import sigmoid
+try:
+    from theano.sandbox import cuda
+except ImportError:
+    pass
+y = T.special.softmax(sigmoid(0.5 * (x + abs(x))), axis=-1)
+"""
+    )
+    assert [f.legacy for f in findings if not f.rewritten] == ["theano.sandbox.cuda"]
+
+
+def test_imports_that_something_needs_stay():
+    legacy = "from theano.tensor.nnet import relu, sigmoid\ny = relu(*arguments)\nz = relu(x)\n"
+    assert port(legacy)[1].splitlines() == [
+        "from theano.tensor.nnet import relu",
+        "from pytensor.tensor import sigmoid",
+        "import pytensor.tensor as T",
+        "y = relu(*arguments)",
+        "z = 0.5 * (x + abs(x))",
+    ]
+
+
+def test_what_is_needed_is_imported():
+    assert port("from theano.tensor.nnet import softmax\ny = softmax(T)\n")[1] == (
+        "import pytensor.tensor as pt\ny = pt.special.softmax(T, axis=-1)\n"
+    )
+    assert port("from theano.tensor import matrix\nfrom theano.tensor.nnet import softmax\ny = softmax(x)\n")[1] == (
+        "from pytensor.tensor import matrix\nimport pytensor.tensor as T\ny = T.special.softmax(x, axis=-1)\n"
+    )
+
+
+def test_imports_in_functions():
+    legacy = "def f(x):\n    import theano.tensor as T\n    return T.inv(T.nnet.softmax(x))\n"
+    assert port(legacy)[1] == (
+        "def f(x):\n    import pytensor.tensor as T\n    return T.reciprocal(T.special.softmax(x, axis=-1))\n"
+    )
+
+
+def test_lasagne_with_layers_stays_and_its_updates_go():
+    legacy = "import lasagne\nl = lasagne.layers.InputLayer((3, 4))\nu = lasagne.updates.sgd(loss, params, 0.1)\n"
+    findings, text = port(legacy)
+    assert text == (
+        "import lasagne\nimport symupdates\n"
+        "l = lasagne.layers.InputLayer((3, 4))\nu = symupdates.sgd(loss, params, 0.1)\n"
+    )
+    gone = [f for f in findings if f.kind == "gone"]
+    assert [f.line for f in gone] == [1, 2] and all("symupdates.theano.install()" in f.why for f in gone)
+
+
+def test_a_half_ported_script():
+    """Theano renamed to PyTensor by search and replace: what PyTensor has not is found nevertheless."""
+    legacy = "import pytensor\nimport pytensor.tensor as T\ny = T.nnet.softmax(T.inv(x))\nz = T.special.softmax(y)\n"
+    findings, text = port(legacy)
+    assert text.splitlines()[2:] == ["y = T.special.softmax(T.reciprocal(x), axis=-1)", "z = T.special.softmax(y)"]
+    assert [(f.kind, f.line, f.rewritten) for f in findings] == [
+        ("silent", 3, True),
+        ("silent", 4, False),
+        ("renamed", 3, True),
+    ]
+
+
+def test_helpers_stand_after_the_imports():
+    legacy = "import theano.tensor as T\nimport os\n\ny = T.nnet.relu(T.dot(a, b))\nz = T.nnet.relu(-y)\n"
+    assert port(legacy)[1] == textwrap.dedent("""\
+        import pytensor.tensor as T
+        import os
+
+
+        def relu(x):
+            return 0.5 * (x + abs(x))
+
+
+        y = relu(T.dot(a, b))
+        z = relu(-y)
+        """)
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples" / "legacy").glob("*.py")), ids=lambda path: path.name)
+def test_whole_scripts(script):
+    source = script.read_bytes()
+    findings, text = port(source)
+    assert b"import pytensor" in text and b"theano.config" not in text.replace(b"symupdates.theano", b"")
+    assert text.count(b"#") == source.count(b"#") and port(text)[1] == text
+    assert {f.legacy.split(".")[0].split()[-1] for f in findings if not f.rewritten} <= {
+        "lasagne",
+        *script_names(source),
+    }
+    compile(text, script.name, "exec")
+
+
+def script_names(source):
+    """What a script imports from Lasagne by name."""
+    lines = [line for line in source.decode().splitlines() if line.startswith("from lasagne")]
+    return {name.strip() for line in lines for name in line.partition(" import ")[2].split(",")}
+
+
+def test_every_new_name_is_in_pytensor():
+    missing = {name for name in NAMES.values() if not exists(name)}
+    assert missing == set()
+    assert {f"theano.tensor.{name}" for name in CONSTRUCTORS if not hasattr(pt, name)} == set()
+    assert exists("pytensor.tensor.random.utils.RandomStream") and not exists("pytensor.tensor.nnet")
+    assert {row.name for row in CHANGES.values() if row.kind == "renamed"} <= set(NAMES)
+
+
+# --- What was rewritten runs ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_python():
+    """Functions without a compiler: these are about numbers."""
+    with pytensor.config.change_flags(mode="FAST_COMPILE", cxx=""):
+        yield
+
+
+def run(lines, header="import numpy as np\nimport theano\nimport theano.tensor as T\n"):
+    """Run ported lines with PyTensor and give what they define."""
+    _, text = port(header + textwrap.dedent(lines))
+    scope = {}
+    exec(text, scope)
+    return scope
+
+
+def values(expression, **given):
+    """The value of a legacy expression, ported."""
+    variables = {name: pt.constant(value, dtype=np.asarray(value).dtype) for name, value in given.items()}
+    _, text = port(f"import theano\nimport theano.tensor as T\ny = {expression}\n")
+    scope = dict(variables)
+    exec(text, scope)
+    return pytensor.function([], scope["y"])()
+
+
+X = np.array([[-1.0, 0.0], [2.0, 0.5], [-3.0, 1.0]])
+ROWS = np.exp(X) / np.exp(X).sum(axis=1, keepdims=True)
+P, GOALS = np.array([0.2, 0.9, 0.4]), np.array([0.0, 1.0, 0.5])
+LABELS = np.array([1, 0, 1])
+EXPECTED = {
+    "T.nnet.softmax(x)": ROWS,
+    "T.nnet.logsoftmax(x)": np.log(ROWS),
+    "T.nnet.relu(x)": np.maximum(X, 0),
+    "T.nnet.relu(x, 0.1)": np.where(X > 0, X, 0.1 * X),
+    "T.nnet.elu(x - 0.5)": np.where(X > 0.5, X - 0.5, np.exp(X - 0.5) - 1),
+    "T.nnet.elu(x, 2)": np.where(X > 0, X, 2 * (np.exp(X) - 1)),
+    "T.nnet.selu(x)": 1.0507009873554805 * np.where(X > 0, X, 1.6732632423543772 * (np.exp(X) - 1)),
+    "T.nnet.hard_sigmoid(x)": np.clip(0.2 * X + 0.5, 0, 1),
+    "T.nnet.softsign(x)": X / (1 + np.abs(X)),
+    "T.nnet.sigmoid(x) ** 2": 1 / (1 + np.exp(-X)) ** 2,
+    "T.inv(T.abs_(x) + 1)": 1 / (1 + np.abs(X)),
+    "T.stack(T.sum(x), T.max(x))": np.array([-0.5, 2.0]),
+    "T.nnet.binary_crossentropy(p, t).sum()": -(np.log(0.8) + np.log(0.9) + 0.5 * (np.log(0.4) + np.log(0.6))),
+    "T.nnet.sigmoid_binary_crossentropy(p, t)": GOALS * np.log1p(np.exp(-P)) + (1 - GOALS) * np.log1p(np.exp(P)),
+    "T.nnet.batch_normalization(x, 2, 1, 0.5, 4)": (X - 0.5) / 4 * 2 + 1,
+    "T.extra_ops.to_one_hot(labels, 3)": np.eye(3)[LABELS],
+    "T.max_and_argmax(x, axis=1)[1]": np.array([1, 0, 1]),
+    "T.extra_ops.cumsum(x)": np.cumsum(X),
+    "theano.clone(p * 2, {p: p + 1})": 2 * (P + 1),
+    "T.nlinalg.matrix_inverse(T.dot(x.T, x))": np.linalg.inv(X.T @ X),
+}
+
+
+@pytest.mark.parametrize(("legacy", "expected"), EXPECTED.items())
+def test_rewritten_expressions_have_theanos_values(legacy, expected, in_python):
+    names = {"x": X, "p": P, "t": GOALS, "labels": LABELS}
+    given = {name: value for name, value in names.items() if name in legacy.replace("(", " ").replace(")", " ")}
+    np.testing.assert_allclose(values(legacy, **given), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "targets"), [("ivector", LABELS.astype("int32")), ("dmatrix", np.eye(2)[LABELS])])
+def test_crossentropies_by_what_the_targets_are(kind, targets, in_python):
+    scope = run(f"p = T.dmatrix()\nt = T.{kind}()\nloss = T.nnet.categorical_crossentropy(p, t)\n")
+    loss = pytensor.function([scope["p"], scope["t"]], scope["loss"])
+    np.testing.assert_allclose(loss(ROWS, targets), -np.log(ROWS[range(3), LABELS]), rtol=1e-12)
+
+
+def test_the_gradient_of_relu_at_zero_is_one_half(in_python):
+    scope = run("x = T.dvector()\ng = T.grad(T.nnet.relu(x).sum(), x)\nh = T.grad(T.nnet.relu(x * 1).sum(), x)\n")
+    g = pytensor.function([scope["x"]], [scope["g"], scope["h"]])
+    assert np.array(g([-1.0, 0.0, 2.0])).tolist() == [[0.0, 0.5, 1.0]] * 2
+
+
+def test_a_vector_softmax_has_one_row(in_python):
+    scope = run("v = T.dvector()\ny = T.nnet.softmax(v)\n")
+    assert pytensor.function([scope["v"]], scope["y"])([0.0, 0.0]).tolist() == [[0.5, 0.5]]
+
+
+def test_static_shapes_are_those_of_the_patterns():
+    scope = run("""
+        a = T.TensorType('float32', (False, True))('a')
+        b = T.tensor('float64', (True, False, False), name='b')
+        c = theano.shared(np.ones((1, 2)), broadcastable=(True, False))
+        d = T.fmatrix('d'); e = T.matrix('e', 'float32')
+        """)
+    assert [scope[name].type.shape for name in "abc"] == [(None, 1), (1, None, None), (1, None)]
+    assert (scope["b"].dtype, scope["b"].name, scope["d"].type) == ("float64", "b", scope["e"].type)
+
+
+def test_a_ported_script_ends_where_the_shim_ends(in_python, capsys):
+    """Two merged updates dicts, with Lasagne's Adam: ported, and as it is under symupdates.theano."""
+    source = (ROOT / "tests" / "legacy" / "gan_merged_updates.py").read_text(encoding="utf-8")
+    findings, text = port(source)
+    assert all(f.rewritten for f in findings) and "theano" not in text.partition("import numpy")[2]
+    names = ["theano" in text.partition("import numpy")[2], "T.nnet" in text, "lasagne" in text.partition("import")[2]]
+    assert not any(names)
+    new, old = {}, {}
+    exec(text, new)
+    legacy = source.replace("import theano\n", "import symupdates.theano as theano\n")
+    legacy = legacy.replace("import theano.tensor as T", "import symupdates.theano.tensor as T")
+    legacy = legacy.replace("from theano import", "from symupdates.theano import")
+    exec(legacy.replace("from lasagne import updates as optim", "import symupdates as optim"), old)
+    ends = [[p.get_value() for p in [*scope["g_params"], *scope["d_params"], scope["eta"]]] for scope in (new, old)]
+    np.testing.assert_allclose(np.hstack(ends[0]), np.hstack(ends[1]), rtol=1e-10)
+    assert np.isclose(ends[0][-1], 0.02 * 0.99**60) and not np.allclose(np.hstack(ends[0][:2]), [0.5, -1.0])
+
+
+@pytest.mark.filterwarnings("ignore:RandomStream is deprecated")
+@pytest.mark.filterwarnings("ignore:Setting default_update is deprecated")
+@pytest.mark.filterwarnings("ignore:RandomVariable Ops will stop hiding")
+def test_draws_have_the_sizes_and_the_moments_that_were_asked_for(in_python):
+    scope = run(
+        """
+        mu = T.dscalar()
+        draws = [
+            srng.normal((400, 50), avg=3, std=10),
+            srng.normal((400, 50), mu, T.exp(mu)),
+            srng.uniform((400, 50), -1, 3),
+            srng.binomial((400, 50), p=0.3, dtype='float32'),
+            srng.random_integers((400, 50), 1, 6),
+        ]
+        slope = T.grad(draws[1].mean(), mu)
+        """,
+        header=HEADER,
+    )
+    function = pytensor.function([scope["mu"]], [*scope["draws"], scope["slope"]])
+    first, second = function(0.5), function(0.5)
+    *draws, slope = first
+    assert all(draw.shape == (400, 50) for draw in draws)
+    assert not any((a == b).all() for a, b in zip(first[:3], second[:3], strict=True))
+    means = [3, 0.5, 1, 0.3, 3.5]
+    deviations = [10, np.exp(0.5), 4 / np.sqrt(12), np.sqrt(0.21), np.sqrt(35 / 12)]
+    for draw, mean, deviation in zip(draws, means, deviations, strict=True):
+        assert abs(draw.mean() - mean) < 5 * deviation / np.sqrt(20_000)  # five standard errors
+        assert abs(draw.std() / deviation - 1) < 0.05
+    assert draws[3].dtype == "float32" and set(np.unique(draws[3])) == {0.0, 1.0}
+    assert set(np.unique(draws[4])) == {1, 2, 3, 4, 5, 6}
+    assert abs(slope - (1 + (draws[1].mean() - 0.5))) < 1e-9  # d(mu + exp(mu) z) = 1 + exp(mu) z
+
+
+# --- Files and the command --------------------------------------------------------------------------------------------
+
+SCRIPT = "import theano.tensor as T  # the tensors\n\n\nx = T.inv( T.scalar() )   # spaced\n"
+NEW = "import pytensor.tensor as T  # the tensors\n\n\nx = T.reciprocal( T.scalar() )   # spaced\n"
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT, encoding="utf-8")
+    return path
+
+
+def test_the_report(script, capsys):
+    assert command.main([str(script)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"{script}: renamed",
+        f"{script}:1:1: import theano.tensor as T → import pytensor.tensor as T",
+        f"{script}:4:5: T.inv → T.reciprocal",
+        f"{script}: 2 renamed; 2 that --write changes, 0 by hand",
+    ]
+    assert script.read_text(encoding="utf-8") == SCRIPT
+
+
+def test_write_keeps_the_rest_and_a_second_time_changes_nothing(script, capsys):
+    script.chmod(0o750)
+    assert command.main(["--write", str(script)]) == 0
+    assert script.read_text(encoding="utf-8") == NEW and script.stat().st_mode & 0o777 == 0o750
+    before = script.stat().st_mtime_ns, script.stat().st_ino
+    assert command.main(["--write", str(script)]) == 0
+    assert (script.stat().st_mtime_ns, script.stat().st_ino) == before
+    assert capsys.readouterr().out.endswith(f"{script}: nothing to change\n")
+    assert [path.name for path in script.parent.iterdir()] == ["script.py"]
+
+
+def test_something_left_by_hand_is_status_1(script, capsys):
+    script.write_text(SCRIPT + "y = T.nnet.conv2d(x)\n", encoding="utf-8")
+    assert command.main(["--write", str(script)]) == 1
+    assert "T.nnet.conv2d → jax.lax.conv_general_dilated (by hand)" in capsys.readouterr().out
+    assert command.main(["--write", str(script)]) == 1
+
+
+def test_diff(script, capsys):
+    command.main(["--diff", str(script)])
+    out = capsys.readouterr().out
+    assert "-x = T.inv( T.scalar() )   # spaced\n+x = T.reciprocal( T.scalar() )   # spaced\n" in out
+    assert script.read_text(encoding="utf-8") == SCRIPT
+
+
+ENCODINGS = {
+    "dos": SCRIPT.replace("\n", "\r\n").encode(),
+    "mixed": SCRIPT.replace("\n\n\n", "\r\n\r\n\n").encode(),
+    "latin": ("# -*- coding: latin-1 -*-\n" + SCRIPT + "s = 'caf\xe9'\n").encode("latin-1"),
+    "utf": (SCRIPT + "s = 'η'\n").encode(),
+    "bom": b"\xef\xbb\xbf" + SCRIPT.encode(),
+    "no last line ending": SCRIPT.rstrip("\n").encode(),
+    "tabs": (SCRIPT + "if x:\n\tT.inv(x)\n").encode(),
+}
+
+
+@pytest.mark.parametrize("content", ENCODINGS.values(), ids=ENCODINGS)
+def test_encoding_and_line_endings_stay(script, content):
+    script.write_bytes(content)
+    command.main(["--write", str(script)])
+    expected = content.replace(b"theano.tensor", b"pytensor.tensor").replace(b"T.inv", b"T.reciprocal")
+    assert script.read_bytes() == expected
+
+
+def test_of_a_link_the_file_is_rewritten(script, tmp_path):
+    link = tmp_path / "link.py"
+    link.symlink_to(script)
+    command.main(["--write", str(link)])
+    assert link.is_symlink() and script.read_text(encoding="utf-8") == NEW
+
+
+def test_a_failed_write_leaves_the_script(script, monkeypatch, capsys):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert command.main(["--write", str(script)]) == 2
+    assert script.read_text(encoding="utf-8") == SCRIPT
+    assert [path.name for path in script.parent.iterdir()] == ["script.py"]
+    assert "No space left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [("print 'a'", "print 'a'"), ("raise ValueError, 'a'", "raise"), ("exec code", "exec"), ("x = `y`", "x = `y`")],
+)
+def test_python_2_is_refused_by_line(line, text, script, capsys):
+    script.write_text(f"import theano\n\n{line}\n", encoding="utf-8")
+    assert command.main(["--write", str(script)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{script}: line 3: not Python 3") and text in error and "2to3" in error
+    with pytest.raises(SyntaxError) as caught:
+        port(f"import theano\n\n{line}\n")
+    assert caught.value.lineno == 3
+
+
+def test_other_files_are_done_where_one_cannot_be(script, tmp_path, capsys):
+    bad = tmp_path / "bad.py"
+    bad.write_bytes(b"x = '\xe9'\n")
+    status = command.main(["--write", str(tmp_path / "none.py"), str(tmp_path), str(bad), str(script)])
+    errors = capsys.readouterr().err.splitlines()
+    assert status == 2 and script.read_text(encoding="utf-8") == NEW
+    assert errors[0] == f"{tmp_path / 'none.py'}: No such file or directory"
+    assert errors[1].startswith(f"{tmp_path}: a directory")
+    assert errors[2].startswith(f"{bad}: ") and len(errors) == 3
+
+
+def test_without_libcst_it_says_what_to_install(script, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "libcst", None)
+    monkeypatch.delitem(sys.modules, "symupdates.port.rewrite")
+    monkeypatch.delattr(importlib.import_module("symupdates.port"), "rewrite")
+    assert command.main([str(script)]) == 2
+    assert "pip install 'symupdates[port]'" in capsys.readouterr().err
+
+
+def test_the_command_from_a_shell(script):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    line = [sys.executable, "-m", "symupdates.port", "--write", str(script)]
+    done = subprocess.run(line, capture_output=True, encoding="utf-8", env=environment)
+    assert (done.returncode, done.stderr) == (0, "") and "2 rewritten, 0 by hand" in done.stdout
+    assert script.read_text(encoding="utf-8") == NEW
+
+
+def test_importing_symupdates_does_not_import_libcst():
+    code = "import sys, symupdates, symupdates.port; sys.exit('libcst' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode == 0
