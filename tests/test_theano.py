@@ -552,7 +552,7 @@ def test_default_updates_of_legacy_code():
         warnings.simplefilter("ignore", DeprecationWarning)
         count, other = theano.shared(0), theano.shared(np.zeros(1))
         count.default_update = count + 1
-        other.default_update = other + T.ones((1,)) * count  # of a static shape that the variable has not
+        other.default_update = other[0] + T.ones((1,)) * count  # of a static shape that the variable has not
     f = theano.function([], other.sum())
     assert [float(f()) for _ in range(3)] == [0, 0, 1]
     assert [float(theano.function([], other.sum(), no_default_updates=[other])()) for _ in range(2)] == [3, 3]
