@@ -53,6 +53,7 @@ from symupdates.rules.schedule_free import schedule_free_adamw, schedule_free_sg
 from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_h
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
 from symupdates.rules.signs import lion, rprop, sign_sgd, signum
+from symupdates.rows import rows
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
 from symupdates.state import hyperparameters as hyperparameters
@@ -186,6 +187,8 @@ __all__ = [
     "accumulate",
     "mechanic",
     "merge",
+    # a parameter: the rows of a table that a step looks up
+    "rows",
     # many steps in one call
     "loop",
     # pieces: for entries of a dict, for rules of your own
