@@ -9,6 +9,7 @@ from symupdates.compose import accumulate, chain, merge, partition
 from symupdates.constraints import norm_constraint, total_norm_constraint
 from symupdates.core import get_or_compute_grads
 from symupdates.loop import loop
+from symupdates.rows import rows
 from symupdates.rules.adam import adam, adamax, adamaxw, adamw, amsgrad, nadam, nadamw, radam
 from symupdates.rules.adaptive import (
     adadelta,
@@ -53,7 +54,6 @@ from symupdates.rules.schedule_free import schedule_free_adamw, schedule_free_sg
 from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_h
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
 from symupdates.rules.signs import lion, rprop, sign_sgd, signum
-from symupdates.rows import rows
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
 from symupdates.state import hyperparameters as hyperparameters

@@ -42,7 +42,7 @@ from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.shape import SpecifyShape
 from pytensor.tensor.type import DenseTensorType
 
-from symupdates.rows import Lookups, is_rows, whole
+from symupdates.rows import Lookups, is_rows, whole, written
 
 try:
     from pytensor.conditional import IfElse, ifelse
@@ -215,6 +215,24 @@ def check_params(params):
     for name, p in dict(zip(names, map(whole, params), strict=True)).items():
         warn_of_order(name, p)
     return params
+
+
+def whole_params(rule, params):
+    """The parameters, checked, of a rule that takes no rows."""
+    params = check_params(params)
+    rows = [name for name, p in zip(parameter_names(params), params, strict=True) if is_rows(p)]
+    if rows:
+        raise only_whole(rule, rows, "it needs its parameters whole")
+    return params
+
+
+def only_whole(rule, tables, reason):
+    """The error of a rule that cannot train rows of a table."""
+    return TypeError(
+        f"{rule} cannot train rows of {', '.join(dict.fromkeys(tables))}: {reason}. Give the table itself; or give the "
+        "rows to a rule that goes element by element, such as sgd, adagrad or adam, and the other parameters to this "
+        "one (symupdates.partition)."
+    )
 
 
 def warn_of_order(name, p):
@@ -633,6 +651,9 @@ class Step:
             self._refuse_unless_by_element(value, variable in self._wholes)
         if variable in self._wholes:
             self._values[variable] = value
+            # Of a cast, PyTensor before 3.3 does not see that it is a sum with what stands there: it would add to the
+            # rows in place of setting them, once for each lookup.
+            value = astype(value, value.dtype)
             self._updates[self._wholes[variable]] = self._lookups[variable].write(self._wholes[variable], value)
         else:
             self._updates[variable] = value
@@ -754,7 +775,11 @@ class Step:
             moving = [v for v in read if is_state(v) and v.tag.symupdates.parameter is None]
             held.difference_update(moving)
         for variable in updates:
-            if variable in held:
+            if variable in held and (rows := written(variable, updates[variable])):
+                index, values = rows
+                at_rows = variable[index]
+                self[variable] = pt.set_subtensor(at_rows, pt.switch(is_open, values, at_rows))
+            elif variable in held:
                 self[variable] = pt.switch(is_open, updates[variable], variable)
 
     def finish(self, params_first=False):
@@ -785,7 +810,8 @@ class Step:
 
     def _refuse_unless_by_element(self, value, of_rows):
         """Refuse what a rule computes of rows, unless each element is computed of the same element."""
-        sources = {*self._lookups, *(g for p, g in zip(self._params, self._companions, strict=True) if p in self._lookups)}
+        grads = (g for p, g in zip(self._params, self._companions, strict=True) if p in self._lookups)
+        sources = {*self._lookups, *grads}
         reached = set(sources)
         for node in toposort([value], blockers=sources):
             if reached.isdisjoint(node.inputs):
@@ -800,12 +826,7 @@ class Step:
             self._refuse_rows("it computes what is common to all rows of some")
 
     def _refuse_rows(self, reason):
-        tables = dict.fromkeys(self._names[p] for p in self._params if p in self._lookups)
-        raise TypeError(
-            f"{self.rule} cannot train rows of {', '.join(tables)}: {reason}. Give the table itself; or give the rows to "
-            "a rule that goes element by element, such as sgd, adagrad or adam, and the other parameters to this "
-            "(symupdates.partition)."
-        )
+        raise only_whole(self.rule, [self._names[p] for p in self._params if p in self._lookups], reason)
 
     def _unique(self, name):
         name = next(n for n in numbered(name) if n not in self._taken)

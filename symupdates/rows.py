@@ -6,6 +6,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
+from pytensor.tensor.subtensor import AdvancedIncSubtensor
 from pytensor.tensor.type import DenseTensorType
 
 __all__ = ["rows"]
@@ -66,17 +67,17 @@ def rows(table, index):
     one table, such as of words and of their contexts, are several parameters of the loss; give all of them, and the
     step adds up what reaches a row through any.
 
-    **What is equal to the table as a parameter, and what is lazy.** A row that is not looked up has no gradient.
-    :func:`~symupdates.sgd`, :func:`~symupdates.adagrad` and :func:`~symupdates.ftrl` do nothing without one, and are
-    the same either way. All others are lazy: a row that is not looked up stands still, and so does its state. Averages
-    of its gradients do not decay in the meantime, its velocity does not move it, no weight decay of the rule's takes
-    from it. Counts and bias corrections go by the steps of all. So are torch's ``SparseAdam``, which
-    :func:`~symupdates.adam` is here, and TensorFlow's ``LazyAdam``.
+    **What is the same as with the table for a parameter, and what is lazy.** A row that is not looked up has no
+    gradient. :func:`~symupdates.sgd` and :func:`~symupdates.adagrad` do nothing without one, and are the same either
+    way; :func:`~symupdates.ftrl` too, of a table that begins at zero, as the rule does. All others are lazy: a row that
+    is not looked up stands still, and so does its state. Averages of its gradients do not decay in the meantime, its
+    velocity does not move it, no weight decay takes from it. Counts, and bias corrections by them, are of all steps.
+    So is torch's ``SparseAdam``, which :func:`~symupdates.adam` is here; and so TensorFlow Addons' ``LazyAdam``.
 
     **Which rules.** All that compute the step of an element from that element, its gradient, its state of the same
     shape, and scalars: nearly all of the first order. A rule that takes sums over a parameter, treats it as a matrix,
-    draws random numbers or takes gradients elsewhere is refused, and so is :func:`~symupdates.accumulate`: its batches
-    touch different rows.
+    draws random numbers or takes gradients elsewhere is refused, and so is :func:`~symupdates.accumulate`, whose
+    minibatches look up different rows.
 
     **Gradient transforms** see the gradient of each lookup. For a loss, :func:`~symupdates.get_or_compute_grads`, and
     with it :func:`~symupdates.chain` and :func:`~symupdates.partition`, adds up those of one row in one of its places
@@ -195,6 +196,17 @@ class Lookups:
 
     def write(self, variable, values):
         return pt.set_subtensor(variable[self.index], values)
+
+
+def written(variable, value):
+    """Which rows a next value sets, and to what, where all others stay: a pair of variables; else None."""
+    node = value.owner
+    if node and isinstance(node.op, AdvancedIncSubtensor) and node.op.set_instead_of_inc and len(node.inputs) == 3:
+        before, values, index = node.inputs
+        # PyTensor before 3 has slices among the inputs and not here.
+        if before is variable and index.ndim == 1 and getattr(node.op, "idx_list", (0,)) == (0,):
+            return index, values
+    return None
 
 
 def joined(tensors):

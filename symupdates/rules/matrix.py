@@ -250,7 +250,8 @@ def muon(
     )
     rest, grads = [], []
     for p, g, (eta, mu, decay, eps) in step:
-        if p.ndim != 2:
+        shape = step.shape(p)
+        if len(shape) != 2:
             rest.append(p)
             grads.append(g)
             continue
@@ -258,7 +259,7 @@ def muon(
         step[m] = mu * m + (1 - mu) * g
         u = mu * step[m] + (1 - mu) * g if nesterov else step[m]
         x = u / (sqrt(total(u**2)) + eps)
-        rows, columns = step.shape(p)
+        rows, columns = shape
         x = orthogonalized(x.T, ns_steps).T if rows > columns else orthogonalized(x, ns_steps)
         rows, columns = (count((n,), p.dtype) for n in p.shape)
         if consistent_rms is None:
