@@ -1,6 +1,8 @@
 """Rows of a table as a parameter: what a step touches, and nothing else."""
 
+import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytensor
@@ -550,3 +552,19 @@ def test_what_is_not_to_be_trained_may_read_the_table():
     step([1], [2])
     start = make_table().get_value()
     np.testing.assert_allclose(E.get_value()[1], start[1] - start[2], rtol=1e-14)
+
+
+# --- torch ------------------------------------------------------------------------------------------------------------
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "rows.json").read_text())
+
+
+@pytest.mark.parametrize("case", GOLDEN["cases"], ids=["defaults", "other"])
+def test_adam_is_sparse_adam(case):
+    E, i, g = pytensor.shared(np.array(GOLDEN["table"]), name="E"), pt.lvector("i"), pt.dmatrix("g")
+    updates = symupdates.adam([g], [rows(E, i)], **case["hyper"])
+    step = pytensor.function([i, g], updates=updates, mode=PYTHON)
+    assert len(GOLDEN["index"]) == len(case["table"]) == 8
+    for index, grads, table in zip(GOLDEN["index"], GOLDEN["grads"], case["table"], strict=True):
+        step(index, grads)
+        np.testing.assert_allclose(E.get_value(), table, rtol=1e-12)
