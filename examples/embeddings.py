@@ -6,8 +6,8 @@ with wᵢ·cⱼ + aᵢ + bⱼ ≈ log x, by AdaGrad on the squared error, weight
 pairs, the vocabulary many thousands of words: the four tables are given to the rule by the rows looked up,
 ``rows(w, i)`` in the place of ``w``.
 
-What is checked at the end: the same steps with the tables themselves for parameters give the same losses, and take many
-times as long; and words that mean opposites, or parts of one thing, have become near neighbours.
+What is checked at the end: the same steps with the tables themselves for parameters give the same losses, and take
+several times as long; and words that mean opposites, or parts of one thing, have become near neighbours.
 """
 
 import argparse

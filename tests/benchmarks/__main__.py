@@ -1,4 +1,4 @@
-"""How fast symupdates is, as ratios: updates, a training step, many steps in one call, rows, compiling, building, memory.
+"""How fast symupdates is, as ratios: updates, training steps, many in one call, rows, compiling, building, memory.
 
     pip install -e ".[benchmarks]"
     python tests/benchmarks                            everything: about fifty minutes

@@ -42,7 +42,7 @@ def contents():
         optimizer = torch.optim.SparseAdam([x], **arguments)
         after = []
         for index, g in zip(INDEX, grads, strict=True):
-            x.grad = torch.sparse_coo_tensor([index], torch.tensor(g), x.shape)
+            x.grad = torch.sparse_coo_tensor([index], torch.tensor(g), x.shape, check_invariants=True)
             optimizer.step()
             after.append(x.detach().numpy().copy().tolist())
         cases.append({"hyper": hyper, "arguments": arguments, "table": after})
