@@ -490,9 +490,10 @@ def test_nothing_has_the_size_of_the_table_and_all_is_in_place(mode, gated):
     for output, variable in sources.items():
         if variable in tables:
             # The table goes in, and out again with some rows written over.
-            assert output.owner.op.destroy_map == {0: [0]}
-            assert output.owner.inputs[0] is variable
-            assert output.owner.op.set_instead_of_inc
+            node = output.owner
+            assert [node.inputs[k] for k in node.op.destroy_map[node.outputs.index(output)]] == [variable]
+            # PyTensor 3.3 has numba write in the loop that computes.
+            assert type(node.op).__name__ == "FusedElemwise" or node.op.set_instead_of_inc
             tables.add(output)
     for node in fgraph.apply_nodes:
         assert not any(v.type.shape == (V, D) for v in node.outputs if v not in tables), f"{node} makes a table"
