@@ -9,6 +9,7 @@ from symupdates.compose import accumulate, chain, merge, partition
 from symupdates.constraints import norm_constraint, total_norm_constraint
 from symupdates.core import get_or_compute_grads
 from symupdates.loop import loop
+from symupdates.rows import rows
 from symupdates.rules.adam import adam, adamax, adamaxw, adamw, amsgrad, nadam, nadamw, radam
 from symupdates.rules.adaptive import (
     adadelta,
@@ -187,6 +188,8 @@ __all__ = [
     "accumulate",
     "mechanic",
     "merge",
+    # a parameter: the rows of a table that a step looks up
+    "rows",
     # many steps in one call
     "loop",
     # pieces: for entries of a dict, for rules of your own

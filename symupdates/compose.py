@@ -17,6 +17,7 @@ from symupdates.core import (
     parameter_names,
     prepare,
     whole_number,
+    whole_params,
 )
 from symupdates.state import named
 
@@ -209,7 +210,7 @@ def accumulate(optimizer, every=4, mean=True):
 
     @awaits("loss_or_grads", "params")
     def accumulated(loss_or_grads=None, params=None):
-        step = prepare("accumulate", loss_or_grads, params)
+        step = prepare("accumulate", loss_or_grads, whole_params("accumulate", params))
         is_full = pt.eq(step.t % every, 0)
         grads = []
         for p, g, () in step:

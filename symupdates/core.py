@@ -35,16 +35,19 @@ from pytensor.gradient import DisconnectedType
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.null_type import NullType
 from pytensor.graph.replace import graph_replace
-from pytensor.graph.traversal import ancestors, graph_inputs
+from pytensor.graph.traversal import ancestors, graph_inputs, toposort
 from pytensor.scalar import Cast, get_scalar_type, upcast
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.shape import SpecifyShape
 from pytensor.tensor.type import DenseTensorType
 
+from symupdates.rows import Lookups, is_rows, whole, written
+
 try:
-    from pytensor.conditional import ifelse
+    from pytensor.conditional import IfElse, ifelse
 except ImportError:  # PyTensor before 3.3
-    from pytensor.ifelse import ifelse
+    from pytensor.ifelse import IfElse, ifelse
 
 __all__ = ["StateTag", "Step", "awaits", "extend", "get_or_compute_grads", "is_state", "prepare", "require_loss"]
 
@@ -162,8 +165,15 @@ def awaits(*data):
 
 
 def parameter_names(params):
-    """Names for the parameters, all different: their own, or ``param[i]``; where one is shared, ``name[i]``."""
-    return unique_names(p.name or f"param[{i}]" for i, p in enumerate(params))
+    """Names for the parameters, all different: their own, or ``param[i]``; where one is shared, ``name[i]``.
+
+    That of rows is the name of their table.
+    """
+    first = {whole(p): i for i, p in reversed(list(enumerate(params)))}
+    tables = sorted(first, key=first.get)
+    names = unique_names(p.name or f"param[{first[p]}]" for p in tables)
+    names = dict(zip(tables, names, strict=True))
+    return [names[whole(p)] for p in params]
 
 
 def unique_names(names):
@@ -182,14 +192,15 @@ def check_params(params):
         raise TypeError(f"params must be a list (or any iterable) of shared variables, not {params!r}{remedy}.")
     params = list(params)
     for i, p in enumerate(params):
-        if not isinstance(p, SharedVariable):
+        if not (isinstance(p, SharedVariable) or (isinstance(p, Variable) and is_rows(p))):
             raise ValueError(
                 f"params must contain shared variables only, but params[{i}] is {p!r} ({type(p).__name__}). Make it "
-                "one with pytensor.shared(value); for an expression, give the shared variables it is computed from."
+                "one with pytensor.shared(value); for an expression, give the shared variables it is computed from, or "
+                "take rows of one by symupdates.rows(table, index)."
             )
     names = parameter_names(params)
     for name, p in zip(names, params, strict=True):
-        if reason := untrainable(p):
+        if reason := untrainable(whole(p)):
             raise TypeError(f"parameter {name} cannot be trained: {reason}.")
     first = {p: i for i, p in reversed(list(enumerate(params)))}
     repeated = [f"params[{i}] is params[{first[p]}] ({p})" for i, p in enumerate(params) if first[p] < i]
@@ -197,9 +208,32 @@ def check_params(params):
         raise ValueError(
             f"duplicate parameters: {', '.join(repeated)}; give each once, for instance as list(dict.fromkeys(params))."
         )
-    for name, p in zip(names, params, strict=True):
+    if twice := [name for name, p in zip(names, params, strict=True) if is_rows(p) and whole(p) in first]:
+        raise ValueError(
+            f"both {twice[0]} and rows of it are among the parameters; give the rows alone, or {twice[0]} alone, whose "
+            "gradient has what comes from the rows too."
+        )
+    for name, p in dict(zip(names, map(whole, params), strict=True)).items():
         warn_of_order(name, p)
     return params
+
+
+def whole_params(rule, params):
+    """The parameters, checked, of a rule that takes no rows."""
+    params = check_params(params)
+    rows = [name for name, p in zip(parameter_names(params), params, strict=True) if is_rows(p)]
+    if rows:
+        raise only_whole(rule, rows, "it needs its parameters whole")
+    return params
+
+
+def only_whole(rule, tables, reason):
+    """The error of a rule that cannot train rows of a table."""
+    return TypeError(
+        f"{rule} cannot train rows of {', '.join(dict.fromkeys(tables))}: {reason}. Give the table itself; or give the "
+        "rows to a rule that goes element by element, such as sgd, adagrad or adam, and the other parameters to this "
+        "one (symupdates.partition)."
+    )
 
 
 def warn_of_order(name, p):
@@ -261,7 +295,24 @@ def get_or_compute_grads(loss_or_grads, params):
         For a parameter that is not a dense float32 or float64 tensor; a loss or gradient that is not real, or not a
         tensor variable.
     """
-    return compute_grads(loss_or_grads, check_params(params))
+    params = check_params(params)
+    grads = compute_grads(loss_or_grads, params)
+    return grads if isinstance(loss_or_grads, list | tuple) else summed_by_row(params, grads)
+
+
+def lookups_of(params):
+    """The rows among the parameters: for each table, which of them."""
+    tables = dict.fromkeys(whole(p) for p in params if is_rows(p))
+    return {table: [p for p in params if whole(p) is table] for table in tables}
+
+
+def summed_by_row(params, grads):
+    """The gradients, those of rows that were looked up several times in one place, and zero in the others."""
+    grads = dict(zip(params, grads, strict=True))
+    for several in lookups_of(params).values():
+        lookups = Lookups(several)
+        grads.update(zip(several, lookups.summed_once([grads[p] for p in several]), strict=True))
+    return list(grads.values())
 
 
 def require_loss(rule, loss_or_grads):
@@ -307,7 +358,31 @@ def compute_grads(loss_or_grads, params):
     for name, g in zip(names, grads, strict=True):
         if isinstance(g.type, NullType):
             raise ValueError(f"the gradient of the loss with respect to {name} is undefined: {g.type.why_null}")
+    refuse_more_than_rows(loss, params, names)
     return grads
+
+
+def refuse_more_than_rows(loss, params, names):
+    """Refuse a loss whose gradient reaches a table by another way than the rows that are given."""
+    given = [p for p in params if is_rows(p)]
+    tables = {whole(p): name for name, p in zip(names, params, strict=True) if is_rows(p)}
+    if not tables.keys() & set(ancestors([loss], blockers=given)):
+        return
+    rest = pytensor.grad(
+        loss,
+        list(tables),
+        consider_constant=given,
+        disconnected_inputs="ignore",
+        return_disconnected="disconnected",
+        null_gradients="return",
+    )
+    more = [name for name, g in zip(tables.values(), rest, strict=True) if not isinstance(g.type, DisconnectedType)]
+    if more:
+        raise ValueError(
+            f"the loss depends on {', '.join(more)} by more than the rows given, and the gradient of these is not that "
+            "of the table. Look up all rows by symupdates.rows, and give every lookup; or give the table itself; or "
+            "put disconnected_grad around what is not to be trained."
+        )
 
 
 def check_grads(grads, params, names):
@@ -329,16 +404,20 @@ def check_grads(grads, params, names):
         g = pt.as_tensor_variable(g)
         if g.dtype.startswith("complex"):
             raise TypeError(f"the gradient of {name} is complex ({g.dtype}); give its real part.")
-        shape = p.get_value(borrow=True).shape
-        if g.ndim != p.ndim or any(n is not None and n != m for n, m in zip(g.type.shape, shape, strict=True)):
+        shape = p.type.shape if is_rows(p) else p.get_value(borrow=True).shape
+        if g.ndim != p.ndim or any(None not in (n, m) and n != m for n, m in zip(g.type.shape, shape, strict=True)):
             raise ValueError(
-                f"the gradient of {name} has shape {describe_shape(g)}, but {name} has shape {shape}: they must be "
-                "equal, without broadcasting. Are gradients and params in the same order?"
+                f"the gradient of {name} has shape {describe_shape(g)}, but {name} has shape {in_brackets(shape)}: "
+                "they must be equal, without broadcasting. Are gradients and params in the same order?"
             )
 
 
 def describe_shape(x):
-    return "(" + ", ".join("?" if n is None else str(n) for n in x.type.shape) + ("," if x.ndim == 1 else "") + ")"
+    return in_brackets(x.type.shape)
+
+
+def in_brackets(shape):
+    return "(" + ", ".join("?" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
 
 
 # --- Types ------------------------------------------------------------------------------------------------------------
@@ -537,6 +616,7 @@ class Step:
     rule : str
         The name under which state is kept: that of the rule or transform, and a number where a dict has several.
     params : list of shared variables
+        All parameters. A rule that asks for them needs them whole, and is refused where one is rows of a table.
     hyper : callable
         The hyper-parameters, ``dtype -> tuple of scalars``.
     dtype : str
@@ -545,28 +625,48 @@ class Step:
         The number of this update, 1 at the first.
     """
 
-    def __init__(self, function, params, companions, hyper, updates=(), names=None):
-        self.params = params
+    def __init__(self, function, params, companions, hyper, updates=(), names=None, lookups=None):
+        self._params = params
+        self._lookups = lookups or {}
+        self._wholes = {p: self._lookups[p].table for p in self._lookups}
+        self._values = {}
         self.dtype = largest_dtype(params)
         self._updates = OrderedDict(updates)
         rules = {v.tag.symupdates.rule for v in self._updates if is_state(v)}
         self.rule = next(r for r in numbered(function.removeprefix("apply_")) if r not in rules)
         self._companions = companions
-        self._names = dict(zip(params, names or parameter_names(params), strict=True))
+        names = names or parameter_names([self._wholes.get(p, p) for p in params])
+        self._names = dict(zip(params, names, strict=True))
         self._taken = {v.name for v in self._updates} | set(self._names.values())
         self._clock = cache(partial(new_clock, self.rule))
         self.hyper = resolve(function, hyper, self.rule, self._clock)
         self._corrections = {}
 
     def __iter__(self):
-        for p, companion in zip(self.params, self._companions, strict=True):
+        for p, companion in zip(self._params, self._companions, strict=True):
             yield p, companion, self.hyper(p.dtype)
 
     def __setitem__(self, variable, value):
-        self._updates[variable] = like(variable, value)
+        value = like(variable, value)
+        if self._lookups:
+            self._refuse_unless_by_element(value, variable in self._wholes)
+        if variable in self._wholes:
+            self._values[variable] = value
+            # Of a cast, PyTensor before 3.3 does not see that it is a sum with what stands there: it would add to the
+            # rows in place of setting them, once for each lookup.
+            value = astype(value, value.dtype)
+            self._updates[self._wholes[variable]] = self._lookups[variable].write(self._wholes[variable], value)
+        else:
+            self._updates[variable] = value
 
     def __getitem__(self, variable):
-        return self._updates[variable]
+        return self._values[variable] if variable in self._values else self._updates[variable]
+
+    @property
+    def params(self):
+        if self._lookups:
+            self._refuse_rows("it needs its parameters whole")
+        return self._params
 
     @property
     def t(self):
@@ -590,10 +690,36 @@ class Step:
             elements some may be None.
         dtype : str, optional
             Its dtype; by default the parameter's, or the widest of all parameters.
+
+        Returns
+        -------
+        tensor variable
+            The shared variable. Where the parameter is rows of a table, the shared variable is for all of it, and what
+            is returned are its rows.
         """
         owner = "" if p is None else f"{self._names[p]}/"
         name = self._unique(f"{owner}{self.rule}/{slot}")
-        return new_state(name, StateTag(self.rule, slot, p, initial, shape), dtype or (self if p is None else p).dtype)
+        dtype = dtype or (self if p is None else p).dtype
+        if isinstance(initial, Variable):
+            initial = self._wholes.get(initial, initial)
+        lookups = self._lookups.get(p)
+        if lookups is None:
+            return new_state(name, StateTag(self.rule, slot, p, initial, shape), dtype)
+        if shape not in ((...,), ()):
+            self._refuse_rows(f"its {slot} is not a number for each element")
+        variable = new_state(name, StateTag(self.rule, slot, lookups.table, initial, shape), dtype)
+        if shape == ():
+            return variable
+        at_rows = lookups.read(variable)
+        self._lookups[at_rows] = lookups
+        self._wholes[at_rows] = variable
+        return at_rows
+
+    def shape(self, p):
+        """The shape that a parameter has now: in numbers, for a rule that depends on them."""
+        if p in self._lookups:
+            self._refuse_rows("it goes by the shape of the whole parameter")
+        return p.get_value(borrow=True).shape
 
     def gradients_at(self, points):
         """The gradients where parameters have other values.
@@ -650,7 +776,11 @@ class Step:
             moving = [v for v in read if is_state(v) and v.tag.symupdates.parameter is None]
             held.difference_update(moving)
         for variable in updates:
-            if variable in held:
+            if variable in held and (rows := written(variable, updates[variable])):
+                index, values = rows
+                at_rows = variable[index]
+                self[variable] = pt.set_subtensor(at_rows, pt.switch(is_open, values, at_rows))
+            elif variable in held:
                 self[variable] = pt.switch(is_open, updates[variable], variable)
 
     def finish(self, params_first=False):
@@ -678,6 +808,26 @@ class Step:
                 updates[variable] = variable.tag.symupdates.next_value
             unread = [updates[variable] for variable in found]
         return updates
+
+    def _refuse_unless_by_element(self, value, of_rows):
+        """Refuse what a rule computes of rows, unless each element is computed of the same element."""
+        grads = (g for p, g in zip(self._params, self._companions, strict=True) if p in self._lookups)
+        sources = {*self._lookups, *grads}
+        reached = set(sources)
+        for node in toposort([value], blockers=sources):
+            if reached.isdisjoint(node.inputs):
+                continue
+            by_element = isinstance(node.op, Elemwise | SpecifyShape) or (
+                isinstance(node.op, IfElse) and node.inputs[0] not in reached
+            )
+            if not by_element:
+                self._refuse_rows(f"what it computes of one element depends on others (by {node.op})")
+            reached.update(node.outputs)
+        if value in reached and not of_rows:
+            self._refuse_rows("it computes what is common to all rows of some")
+
+    def _refuse_rows(self, reason):
+        raise only_whole(self.rule, [self._names[p] for p in self._params if p in self._lookups], reason)
 
     def _unique(self, name):
         name = next(n for n in numbered(name) if n not in self._taken)
@@ -714,7 +864,29 @@ def prepare(rule, loss_or_grads, params, **hyper):
     """
     params = check_params(params)
     grads = [gradient_of(p, g) for p, g in zip(params, compute_grads(loss_or_grads, params), strict=True)]
-    return Step(rule, params, grads, hyper)
+    params, grads, lookups = by_table(params, grads)
+    return Step(rule, params, grads, hyper, lookups=lookups)
+
+
+def by_table(params, grads):
+    """The parameters and their gradients, with one parameter in the place of all lookups in a table.
+
+    That is the rows themselves, those of all lookups one after the other. Last, a dict from it to its lookups.
+    """
+    of = dict(zip(params, grads, strict=True))
+    lookups = {}
+    entries = {}
+    for p in params:
+        several = [q for q in params if whole(q) is whole(p)]
+        if not is_rows(p):
+            entries[p] = of[p]
+        elif p is several[0]:
+            found = Lookups(several)
+            # Not the variable of the model itself, which a schedule may read by way of the loss.
+            at_rows = found.flat(several).copy()
+            lookups[at_rows] = found
+            entries[at_rows] = found.summed([of[q] for q in several])
+    return list(entries), list(entries.values()), lookups
 
 
 def extend(transform, updates, params=None, **hyper):
@@ -748,7 +920,7 @@ def extend(transform, updates, params=None, **hyper):
     elif callable(params) and not isinstance(params, Variable):
         params = [p for p in every if params(p)]
     else:
-        params = check_params(params)
+        params = list(dict.fromkeys(map(whole, check_params(params))))
     absent = [name for name, p in zip(parameter_names(params), params, strict=True) if p not in updates]
     if absent:
         raise ValueError(

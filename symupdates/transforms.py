@@ -20,6 +20,7 @@ from symupdates.core import (
     rule_state,
     whole_number,
 )
+from symupdates.rows import written
 
 __all__ = [
     "adjustable",
@@ -379,7 +380,8 @@ def apply_if_finite(updates=None, params=None, limit=None):
     step = extend("apply_if_finite", updates, params)
     members = set(step.params)
     kept = (v for v in updates if v in members or (is_state(v) and v.tag.symupdates.parameter in members))
-    sizes = [pt.abs(updates[v]) for v in kept if v.dtype.startswith("float")]
+    changed = [(written(v, updates[v]) or (None, updates[v]))[1] for v in kept if v.dtype.startswith("float")]
+    sizes = [pt.abs(x) for x in changed]
     finite = [pt.all(size < np.asarray(np.inf, size.dtype)) for size in sizes]
     return skip_unless(pt.all(pt.stack(finite)) if finite else pt.constant(True), step, limit)
 

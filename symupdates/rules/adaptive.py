@@ -436,7 +436,7 @@ def sm3(loss_or_grads=None, params=None, learning_rate=0.1, momentum=0.9, epsilo
         nu = reduce(pt.minimum, spread) + g**2
         for a, accu in enumerate(accus):
             # Of nothing, there is no maximum.
-            empty = p.get_value(borrow=True).size == 0
+            empty = 0 in step.shape(p)
             step[accu] = accu if empty else pt.max(nu, axis=[b for b in axes if b != a])
         step[m] = beta * m + (1 - beta) * g / sqrt(nu + eps)
         step[p] = p - eta * step[m]

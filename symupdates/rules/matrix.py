@@ -122,7 +122,7 @@ def adafactor(
     for p, g, (eta, exponent, eps1, eps2, d) in step:
         t = astype(step.t, p.dtype)
         rest = t**exponent  # 1 - β
-        if p.ndim > 1 and min(p.get_value(borrow=True).shape[-2:]) >= min_dim_size_to_factor:
+        if p.ndim > 1 and min(step.shape(p)[-2:]) >= min_dim_size_to_factor:
             r = step.state(p, "r", shape=of_rows)
             c = step.state(p, "c", shape=of_columns)
             step[r] = (1 - rest) * r + rest * mean(g**2 + eps1, axis=-1)
@@ -250,7 +250,8 @@ def muon(
     )
     rest, grads = [], []
     for p, g, (eta, mu, decay, eps) in step:
-        if p.ndim != 2:
+        shape = step.shape(p)
+        if len(shape) != 2:
             rest.append(p)
             grads.append(g)
             continue
@@ -258,7 +259,7 @@ def muon(
         step[m] = mu * m + (1 - mu) * g
         u = mu * step[m] + (1 - mu) * g if nesterov else step[m]
         x = u / (sqrt(total(u**2)) + eps)
-        rows, columns = p.get_value(borrow=True).shape
+        rows, columns = shape
         x = orthogonalized(x.T, ns_steps).T if rows > columns else orthogonalized(x, ns_steps)
         rows, columns = (count((n,), p.dtype) for n in p.shape)
         if consistent_rms is None:
@@ -399,7 +400,7 @@ def shampoo(loss_or_grads=None, params=None, learning_rate=0.1, epsilon=1e-4, ev
     whole_number("shampoo: max_size", max_size)
     step = prepare("shampoo", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
     for p, g, (eta, eps) in step:
-        sizes = p.get_value(borrow=True).shape or (0,)
+        sizes = step.shape(p) or (0,)
         order = 2 * len(sizes)
         u = g
         for axis, size in enumerate(sizes):
@@ -503,7 +504,7 @@ def soap(
     for p, g, (eta, beta1, beta2, eps) in step:
         m = step.state(p, "m")
         v = step.state(p, "v")
-        sizes = p.get_value(borrow=True).shape
+        sizes = step.shape(p)
         is_matrix = sum(size > 1 for size in sizes) > 1
         axes = [axis for axis, size in enumerate(sizes) if is_matrix and 1 < size <= max_size]
         Q = {axis: step.state(p, f"Q{axis}", shape=partial(square, axis=axis)) for axis in axes}

@@ -7,7 +7,6 @@ from symupdates.core import (
     astype,
     awaits,
     check_optimizer,
-    check_params,
     extend,
     get_or_compute_grads,
     gradient_of,
@@ -15,6 +14,7 @@ from symupdates.core import (
     require_loss,
     total,
     whole_number,
+    whole_params,
 )
 
 __all__ = [
@@ -783,7 +783,7 @@ def mechanic(optimizer, initial_scale=1e-6, weight_decay=0.01, epsilon=1e-8, bet
 
     @awaits("loss_or_grads", "params")
     def tuned(loss_or_grads=None, params=None):
-        params = check_params(params)
+        params = whole_params("mechanic", params)
         grads = get_or_compute_grads(loss_or_grads, params)
         step = extend(
             "mechanic",

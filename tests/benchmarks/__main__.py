@@ -1,4 +1,4 @@
-"""How fast symupdates is, as ratios: updates, a training step, many steps in one call, compiling, building, memory.
+"""How fast symupdates is, as ratios: updates, training steps, many in one call, rows, compiling, building, memory.
 
     pip install -e ".[benchmarks]"
     python tests/benchmarks                            everything: about fifty minutes
@@ -11,6 +11,7 @@ Sections come first; whatever follows them goes to pytest. ``--benchmark-json=FI
 update      a rule alone, on 10 million float32 numbers: against a loop by hand in numba, optax and torch
 mlp         a training step of a perceptron with four hidden layers of 100, batch 128: against optax
 loop        many steps in one call: against a call a step, and jax.lax.scan with optax
+rows        a step on the rows of a table that are looked up: against the whole table, and torch
 compile     the first compilation, against the naive form; and what another learning rate costs later
 build       importing, and the updates dict of a thousand parameters
 memory      what a step allocates beyond parameters, state and gradient
@@ -29,7 +30,7 @@ from itertools import takewhile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SECTIONS = ["update", "mlp", "loop", "compile", "build", "memory"]
+SECTIONS = ["update", "mlp", "loop", "rows", "compile", "build", "memory"]
 
 
 def main(*arguments):
