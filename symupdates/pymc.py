@@ -197,7 +197,7 @@ def chosen_values(model, vars):
             raise TypeError(f"vars must be a list of variables or names, not {vars!r}; write [{vars!r}].")
         given = [model[v] if isinstance(v, str) else v for v in vars]
         given = [model.rvs_to_values.get(v, v) for v in given]
-        if strange := [str(v) for v in given if v not in model.value_vars]:
+        if strange := [str(getattr(v, "name", None) or v) for v in given if v not in model.value_vars]:
             raise ValueError(
                 f"{', '.join(strange)} in vars: not free random variables of the model, which are "
                 f"{', '.join(v.name for v in model.free_RVs)}."
@@ -288,7 +288,7 @@ def map_estimate(
     progressbar : bool
         Show the progress.
     seed : int, optional
-        Seeds the minibatches, and initial values that are drawn.
+        Seeds the minibatches, whose generators belong to the model, and initial values that are drawn.
     compile_kwargs : dict, optional
         For ``pm.compile``: ``{"mode": "CVM"}``, ``"NUMBA"`` or ``"JAX"``.
 

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import inspect
 import os
 import pkgutil
@@ -27,7 +28,10 @@ def test_tour(tmp_path, monkeypatch):
     assert attempted > 30 and failed == 0
 
 
+HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 MODULES = [module.name for module in pkgutil.walk_packages(symupdates.__path__, "symupdates.")]
+if not HAVE_PYMC:
+    MODULES.remove("symupdates.pymc")  # which imports it
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -47,7 +51,12 @@ PUBLIC |= {
 
 
 DOCUMENTED = dict(PUBLIC)
-for module in (symupdates.constraints, symupdates.random, symupdates.state):
+if HAVE_PYMC:
+    importlib.import_module("symupdates.pymc")
+modules = [
+    getattr(symupdates, name) for name in ("constraints", "random", "state", "pymc") if hasattr(symupdates, name)
+]
+for module in modules:
     DOCUMENTED |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
 
 
