@@ -284,7 +284,7 @@ def map_estimate(
         Estimate by the averages of the parameters that the optimizer keeps, as :func:`~symupdates.apply_ema` does.
     callbacks : iterable of callables
         Called after each step, as for :meth:`MAP.fit`: ``callback(run, losses, i)``. One that raises StopIteration
-        ends the run; PyMC's do, such as ``pm.callbacks.CheckParametersConvergence()``.
+        ends the run; PyMC's do, such as ``pymc.variational.callbacks.CheckParametersConvergence()``.
     progressbar : bool
         Show the progress.
     seed : int, optional
@@ -335,7 +335,7 @@ class MAP:
 
     Parameters
     ----------
-    model, optimizer, vars, start, jacobian, seed, compile_kwargs
+    model, optimizer, vars, start, jacobian, seed, compile_kwargs : optional
         As for :func:`map_estimate`.
 
     Attributes

@@ -24,6 +24,7 @@ from symupdates import gradients, schedules
 
 pm = pytest.importorskip("pymc", reason="PyMC is not installed")
 theirs = importlib.import_module("pymc.variational.updates")
+callbacks = importlib.import_module("pymc.variational.callbacks")
 of_pymc = importlib.import_module("symupdates.pymc")
 
 QUICK = {"compile_kwargs": {"mode": "FAST_COMPILE"}, "progressbar": False}
@@ -251,7 +252,7 @@ def test_modes(model, method, mode):
 
 def test_stops_at_convergence(model):
     """With a rate that falls, PyMC's own callback finds that the parameters stand still."""
-    stop = pm.callbacks.CheckParametersConvergence(every=10, tolerance=1e-6, diff="absolute")
+    stop = callbacks.CheckParametersConvergence(every=10, tolerance=1e-6, diff="absolute")
     optimizer = symupdates.sgd(learning_rate=schedules.exponential_decay(0.1, 0.5, steps=5))
     with model:
         approx = pm.fit(1000, obj_optimizer=optimizer, callbacks=[stop], random_seed=1, **QUICK)
