@@ -321,7 +321,7 @@ def require_loss(rule, loss_or_grads):
         raise TypeError(
             f"{rule} takes the loss, not gradients: it needs the loss itself, for its value, its curvature or its "
             "gradient at other points. Give the scalar loss; transforms of gradients go into the rule that makes the "
-            "step, or into the loss."
+            "step, or into the loss. In PyMC's fit, symupdates.pymc.Optimizer has it."
         )
     return loss_or_grads
 

@@ -12,6 +12,7 @@ from scipy.optimize import minimize, rosen, rosen_der
 from test_rules import PYTHON, values
 
 import symupdates as su
+from symupdates.rules.lbfgs import trial_in
 
 
 def shared(value, name="p"):
@@ -239,6 +240,19 @@ def test_a_search_that_ends_in_vain():
         step()
         found.append(abs(best.get_value().item()))
     assert found == sorted(found, reverse=True) and found[-1] < 1e-3
+
+
+def test_a_trial_keeps_off_the_ends_of_the_bracket():
+    """The minimum of the cubic, inside; a tenth from an end, if it is nearer; in the middle, if there is none."""
+    for ends, expected in (
+        ((0.0, 0.0, -1.0, 2.0, 0.0, 1.0), 1.0),  # the parabola x²/2 - x
+        ((0.0, 0.0, -0.01, 1.0, 0.495, 1.0), 0.1),  # of x²/2 - x/100, it is 0.01
+        ((0.0, 0.0, -0.99, 1.0, -0.49, 0.01), 0.9),  # of x²/2 - 0.99 x, it is 0.99
+        ((0.0, 0.0, -1.0, 1.0, np.nan, 1.0), 0.5),
+        ((1.0, 0.0, -1.0, 1.0, 0.0, -1.0), 4.0),  # open: four times as far
+    ):
+        bracket = [pt.constant(x) for x in ends]
+        assert trial_in(bracket, pt.constant(1.0)).eval() == pytest.approx(expected, rel=1e-12)
 
 
 # --- Linear systems in the curvature ----------------------------------------------------------------------------------

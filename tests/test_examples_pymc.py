@@ -1,0 +1,23 @@
+"""The example that needs PyMC: pymc_hierarchical.py."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from conftest import FULL
+from test_examples_figures import check_png, rows, run
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("pymc") is None, reason="PyMC is not installed")
+
+
+def test_the_chain_is_nearer_to_the_posterior_than_the_default(tmp_path):
+    options = ["--quick", "--plot", "elbo.png"] if not FULL else ["--plot", "elbo.png"]
+    output = run("pymc_hierarchical.py", *options, folder=tmp_path)
+    default, last, averages = ([float(cell) for cell in cells] for _, *cells in rows(output)[-3:])
+    for chain in (last, averages):
+        assert chain[0] > default[0] + 100  # the ELBO
+        assert chain[1] < default[1] / 3  # the largest error of a mean, in posterior standard deviations
+        assert abs(np.log(chain[2])) < abs(np.log(default[2])) / 3  # the standard deviations
+    if FULL:
+        assert averages[1] < 1.5 and abs(averages[2] - 1) < 0.05
+    check_png(tmp_path / "elbo.png")

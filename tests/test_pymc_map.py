@@ -1,0 +1,348 @@
+"""symupdates.pymc: maximum a posteriori estimates by any rule, against find_MAP and by hand."""
+
+import importlib
+import warnings
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from conftest import FULL, NEEDS_JAX
+from pytensor.tensor.random.type import RandomType
+
+import symupdates
+from symupdates import schedules
+from symupdates.random import new_generator, rademacher
+
+pm = pytest.importorskip("pymc", reason="PyMC is not installed")
+of_pymc = importlib.import_module("symupdates.pymc")
+CheckParametersConvergence = importlib.import_module("pymc.variational.callbacks").CheckParametersConvergence
+MAP, map_estimate = of_pymc.MAP, of_pymc.map_estimate
+QUICK = {"compile_kwargs": {"mode": "FAST_COMPILE"}}
+QUIET = QUICK | {"progressbar": False}
+
+
+# --- Textbook models --------------------------------------------------------------------------------------------------
+
+
+def regression():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=50)
+    with pm.Model() as model:
+        intercept, slope = pm.Normal("intercept", 0, 10), pm.Normal("slope", 0, 10)
+        sigma = pm.HalfNormal("sigma", 5)
+        pm.Deterministic("at_two", intercept + 2 * slope)
+        pm.Normal("y", intercept + slope * x, sigma, observed=1 + 2 * x + 0.5 * rng.normal(size=50))
+    return model
+
+
+def proportions():
+    with pm.Model() as model:
+        p = pm.Dirichlet("p", np.array([2.0, 3.0, 4.0]))
+        pm.Multinomial("counts", 20, p, observed=np.array([5, 4, 11]))
+        q = pm.Beta("q", 2, 2)
+        pm.Binomial("k", 10, q, observed=7)
+    return model
+
+
+def eight_schools():
+    """With a prior that keeps the mode of tau off zero, as Chung et al. (2013) have it."""
+    effect = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])
+    error = np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
+    with pm.Model() as model:
+        mu, tau = pm.Normal("mu", 0, 5), pm.Gamma("tau", 2, 0.1)
+        z = pm.Normal("z", 0, 1, shape=8)
+        theta = pm.Deterministic("theta", mu + tau * z)
+        pm.Normal("effect", theta, error, observed=effect)
+    return model
+
+
+def find_map(model):
+    with warnings.catch_warnings(action="ignore"):  # of what a later PyMC will return
+        return pm.find_MAP(model=model, progressbar=False, tol=1e-12)
+
+
+def falling_adam():
+    return symupdates.adam(learning_rate=schedules.cosine_decay(0.05, steps=1500))
+
+
+@pytest.mark.parametrize("build", [regression, proportions, eight_schools], ids=lambda f: f.__name__)
+def test_equals_find_map(build):
+    """The same names in the same order, and values to 1e-4; by a rule that takes the loss."""
+    model = build()
+    expected = find_map(model)
+    got = map_estimate(model, symupdates.lbfgs(), 100, **QUIET)
+    assert list(got) == list(expected)
+    for name, value in expected.items():
+        assert isinstance(got[name], np.ndarray) and got[name].shape == value.shape
+        np.testing.assert_allclose(got[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "mode", ["CVM", "NUMBA", pytest.param("JAX", marks=NEEDS_JAX)] if FULL else [pytest.param("JAX", marks=NEEDS_JAX)]
+)
+def test_modes(mode):
+    """By a rule that takes gradients; NumPy's arrays are in the shared variables afterwards."""
+    model = regression()
+    run = MAP(model, falling_adam(), compile_kwargs={"mode": mode}).fit(1500, progressbar=False)
+    estimate = run.estimate()
+    for name, value in find_map(model).items():
+        np.testing.assert_allclose(estimate[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
+    assert all(isinstance(v.get_value(borrow=True), np.ndarray) for v in run.updates)
+
+
+@pytest.mark.parametrize(("jacobian", "expected"), [(False, (2 + 7 - 1) / (2 + 2 + 10 - 2)), (True, 9 / 14)])
+def test_jacobian(jacobian, expected):
+    """The mode of Beta(9, 5); and that of its log odds, which is where p is the mean."""
+    with pm.Model():
+        p = pm.Beta("p", 2, 2)
+        pm.Binomial("k", 10, p, observed=7)
+        got = map_estimate(
+            optimizer=symupdates.lbfgs(), steps=30, jacobian=jacobian, include_transformed=False, **QUIET
+        )
+    assert list(got) == ["p"]
+    np.testing.assert_allclose(got["p"], expected, rtol=1e-6)
+
+
+# --- What is estimated, and from where --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """x + k is 3, roughly: k is discrete."""
+    with pm.Model() as model:
+        x = pm.Normal("x", 0, 1)
+        k = pm.Poisson("k", 2.0)
+        scale = pm.HalfNormal("scale", 1)
+        pm.Normal("y", x + k, scale, observed=3.0)
+    return model
+
+
+def test_vars_and_start(mixed):
+    """Others are held at their start; the maximum over x is (3 - k) / (1 + scale²)."""
+    for given in (["x"], [mixed["x"]], [mixed.rvs_to_values[mixed["x"]]]):
+        run = MAP(mixed, symupdates.lbfgs(), vars=given, start={"k": 1, "scale": 0.5}, **QUICK)
+        assert [p.name for p in run.params] == ["x"]
+    assert run.params[0].get_value() == 0
+    got = run.fit(20, progressbar=False).estimate()
+    assert got["k"] == 1 and got["scale"] == 0.5
+    np.testing.assert_allclose(got["x"], 2 / (1 + 0.25), rtol=1e-6)
+    values = of_pymc.shared_values(mixed, vars=["x", "scale"], start={"scale_log__": np.log(3.0), "x": 7.0})
+    assert {name: x.item() for name, x in of_pymc.as_point(values).items()} == {"x": 7.0, "scale_log__": np.log(3.0)}
+
+
+def test_refusals(mixed):
+    with pytest.raises(
+        ValueError, match=r"k discrete, and gradients say nothing of .*; leave them .* with vars=\[...\]"
+    ):
+        MAP(mixed)
+    with pytest.raises(ValueError, match=r"k discrete, .*; take them out of vars"):
+        MAP(mixed, vars=["k", "x"])
+    with pytest.raises(TypeError, match=r"vars must be a list of variables or names.*write \['x'\]"):
+        MAP(mixed, vars="x")
+    with pytest.raises(ValueError, match="y in vars: not free random variables of the model, which are x, k, scale"):
+        MAP(mixed, vars=["y"])
+    with pytest.raises(ValueError, match="there is nothing to estimate"):
+        MAP(mixed, vars=[])
+    with pytest.raises(ValueError, match="start: the model has no variable 'z'; it has x, k, scale"):
+        MAP(mixed, vars=["x"], start={"z": 1.0})
+    with pytest.raises(TypeError, match="start must be a dict"):
+        MAP(mixed, vars=["x"], start=[1.0])
+    with pytest.raises(TypeError, match="map_estimate: optimizer must be a rule"):
+        MAP(mixed, "adam", vars=["x"])
+    with pytest.raises(ValueError, match="map_estimate: steps must be a whole number of at least 0, not -1"):
+        MAP(mixed, vars=["x"], **QUICK).fit(-1)
+    with pytest.raises(ValueError, match="values lack k, scale_log__"):
+        of_pymc.negative_logp(of_pymc.shared_values(mixed, vars=["x"]), mixed)
+    with pytest.raises(ValueError, match="values lack k, scale_log__"):
+        of_pymc.as_estimate(of_pymc.shared_values(mixed, vars=["x"]), mixed)
+    with pytest.raises(ValueError, match="keep no averages"):
+        MAP(mixed, vars=["x"], **QUICK).estimate(averages=True)
+
+
+# --- What is not finite -----------------------------------------------------------------------------------------------
+
+
+def test_a_bad_start_is_named():
+    with pm.Model() as model:
+        rate = pm.HalfNormal("rate", 1)
+        pm.Exponential("wait", rate, observed=np.array([1.0, -2.0]))
+        pm.Normal("other", 0, 1, observed=0.0)
+    with pytest.raises(FloatingPointError, match=r"inf at the start: of wait, -inf\. Give start="):
+        MAP(model, **QUICK).fit(3, progressbar=False)
+
+
+def test_what_becomes_nan_is_named():
+    """The square root has no derivative at zero; and the variable beside it is not to blame."""
+    with pm.Model() as model:
+        x, innocent = pm.Normal("x", 0, 1), pm.Normal("innocent", 0, 1)
+        pm.Normal("y", pt.sqrt(x) + innocent, 1, observed=0.5)
+    run = MAP(model, symupdates.sgd(learning_rate=0.1), start={"x": 0.01, "innocent": 1.0}, **QUICK)
+    message = r"next value of x, innocent in step 2 is not finite. The gradient of x, innocent is not finite"
+    with pytest.raises(FloatingPointError, match=message):
+        run.fit(200, progressbar=False)
+    with pm.Model() as model:
+        x, innocent = pm.Normal("x", 0, 1), pm.Normal("innocent", 0, 1)
+        pm.Potential("root", -pt.sqrt(pt.maximum(x - 1, 0)))
+    with pytest.raises(FloatingPointError, match=r"next value of x in step 1 .*The gradient of x is not finite.*clip"):
+        MAP(model, symupdates.sgd(learning_rate=0.1), start={"x": 1.0}, **QUICK).fit(2, progressbar=False)
+    gated = symupdates.chain(symupdates.sgd(learning_rate=0.1), symupdates.apply_if_finite())
+    run = MAP(model, gated, start={"x": 1.0}, **QUICK).fit(2, progressbar=False)
+    assert run.params[0].get_value() == 1.0
+
+
+def test_steps_too_large_are_told_from_gradients():
+    with pm.Model() as model:
+        pm.Normal("x", 0, 1)
+    with pytest.raises(FloatingPointError, match=r"x in step \d+ .*gradients are finite.*the step was too large"):
+        MAP(model, symupdates.sgd(learning_rate=1e300), start={"x": 1e10}, **QUICK).fit(9, progressbar=False)
+
+
+def test_an_impossible_end_is_warned_of():
+    with pm.Model() as model:
+        pm.Uniform("x", 0, 1, default_transform=None)
+        pm.Potential("push", 5.0 * model["x"])
+    run = MAP(model, symupdates.sgd(learning_rate=1.0), **QUICK)
+    with pytest.warns(UserWarning, match="negative log-probability was inf in the last step"):
+        run.fit(3, progressbar=False)
+
+
+# --- Minibatches and other draws --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def in_minibatches():
+    rng = np.random.default_rng(1)
+    data = 3 + rng.normal(size=200)
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 1)
+        pm.Normal("y", mu, 1, observed=pm.Minibatch(data, batch_size=20), total_size=200)
+    return model, data
+
+
+def test_minibatches(in_minibatches):
+    """Another one in each step; with an average, near the maximum on all data, sum of y over n + 1."""
+    model, data = in_minibatches
+    optimizer = symupdates.chain(symupdates.sgd(learning_rate=0.001), symupdates.apply_ema(decay=0.99))
+    frozen = MAP(model, symupdates.sgd(learning_rate=0.0), seed=2, **QUICK).fit(20, progressbar=False)
+    assert len(set(frozen.losses)) == 20
+    run = MAP(model, optimizer, seed=2, **QUICK).fit(600, progressbar=False)
+    assert run.losses[0] == frozen.losses[0]
+    expected = data.sum() / 201
+    assert abs(run.estimate(averages=True)["mu"] - expected) < 0.05
+    last = run.estimate()["mu"]
+    assert last == run.params[0].get_value() != run.estimate(averages=True)["mu"]
+    again = MAP(model, optimizer, seed=2, **QUICK).fit(600, progressbar=False)
+    np.testing.assert_array_equal(run.losses, again.losses)
+
+
+def test_resumes_bit_for_bit(in_minibatches, tmp_path):
+    model, _ = in_minibatches
+
+    def build():
+        return MAP(model, symupdates.adam(learning_rate=schedules.cosine_decay(0.1, 30)), **QUICK)
+
+    run = build().fit(5, progressbar=False)
+    symupdates.save(tmp_path / "map.ckpt", run.updates)
+    run.estimate()  # draws nothing
+    run.fit(5, progressbar=False)
+    resumed = build()
+    symupdates.load(tmp_path / "map.ckpt", resumed.updates)
+    resumed.fit(5, progressbar=False)
+    np.testing.assert_array_equal(run.losses[5:], resumed.losses)
+    np.testing.assert_array_equal(run.params[0].get_value(), resumed.params[0].get_value())
+
+
+def test_the_pieces(in_minibatches):
+    """A loss of one's own under pytensor.function: frozen without the updates of the generators, moving with them."""
+    model, _ = in_minibatches
+    values = of_pymc.shared_values(model)
+    loss = of_pymc.negative_logp(values, model)
+    generators = of_pymc.random_updates(loss)
+    assert all(isinstance(v.type, RandomType) for v in generators) and len(generators) == 1
+    updates = symupdates.sgd(loss, values.values(), learning_rate=0.0)
+    frozen = pytensor.function([], loss, updates=updates, mode="FAST_COMPILE")
+    moving = pytensor.function([], loss, updates=symupdates.merge(updates, generators), mode="FAST_COMPILE")
+    assert len({float(frozen()) for _ in range(5)}) == 1
+    assert len({float(moving()) for _ in range(5)}) == 5
+    assert of_pymc.as_estimate(values, model) == of_pymc.as_point(values) == {"mu": 0.0}
+
+
+def test_dropout():
+    """PyTensor's generators in a loss, and ours in a model, where PyMC allows no other."""
+    rng, x = pytensor.shared(np.random.default_rng(0)), pt.ones(20)
+    w = pytensor.shared(1.0)
+    with warnings.catch_warnings(action="ignore"):  # of what a later PyTensor will return
+        mask = pt.random.bernoulli(0.5, size=(20,), rng=rng)
+    loss = (w * x * mask).sum()
+    updates = symupdates.merge(symupdates.sgd(loss, [w], learning_rate=0.0), of_pymc.random_updates([loss]))
+    step = pytensor.function([], loss, updates=updates, mode="FAST_COMPILE")
+    assert len({float(step()) for _ in range(8)}) > 2
+    with pm.Model() as model:
+        beta = pm.Normal("beta", 0, 1, shape=20)
+        kept = (1 + rademacher(new_generator("dropout", seed=0), beta)) / 2
+        pm.Normal("y", (kept * beta).sum(), 1, observed=1.0)
+    run = MAP(model, symupdates.sgd(learning_rate=0.0), start={"beta": np.arange(20.0)}, **QUICK)
+    assert [v.name for v in run.updates] == ["beta", "dropout/rng"]
+    assert len(set(run.fit(8, progressbar=False).losses)) == 8
+
+
+# --- The run ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bowl():
+    with pm.Model() as model:
+        pm.Normal("x", np.array([1.0, -2.0]), 1)
+    return model
+
+
+def test_callbacks_and_losses(bowl):
+    """Called as PyMC calls them, on and on over calls of fit; the losses by hand."""
+    calls = []
+
+    def callback(run, losses, i):
+        calls.append((run.params[0].get_value(), losses.copy(), i))
+
+    run = MAP(bowl, symupdates.sgd(learning_rate=0.5), start={"x": np.zeros(2)}, **QUICK)
+    run.fit(2, callbacks=[callback], progressbar=False).fit(1, callbacks=[callback], progressbar=False)
+    assert [i for *_, i in calls] == [1, 2, 3] and run.stopped is None
+    for t, (x, losses, _) in enumerate(calls):
+        np.testing.assert_allclose(x, np.array([1.0, -2.0]) * (1 - 0.5 ** (t + 1)), rtol=1e-12)
+        expected = [np.log(2 * np.pi) + 2.5 * 0.25**k for k in range(t + 1)]
+        np.testing.assert_allclose(losses, expected, rtol=1e-12)
+    np.testing.assert_array_equal(run.losses, calls[-1][1])
+
+
+def test_early_stopping(bowl):
+    """By PyMC's callback: from |x - m| = 2, at half the distance each, steps fall below 1e-3 after eleven."""
+    stop = CheckParametersConvergence(every=1, tolerance=1e-3, diff="absolute")
+    run = MAP(bowl, symupdates.sgd(learning_rate=0.5), start={"x": np.zeros(2)}, **QUICK)
+    run.fit(1000, callbacks=[stop], progressbar=False)
+    assert len(run.losses) == 11 and run.stopped == "Convergence achieved at 11"
+    run.fit(1, progressbar=False)
+    assert run.stopped is None
+
+    def interrupt(run, losses, i):
+        raise KeyboardInterrupt
+
+    assert len(run.fit(5, callbacks=[interrupt], progressbar=False).losses) == 13
+
+
+def test_progress_bar(bowl, capsys):
+    map_estimate(bowl, steps=3, **QUICK)
+    shown = capsys.readouterr().out
+    assert "3/3" in shown and "loss" in shown
+    map_estimate(bowl, steps=3, **QUIET)
+    assert capsys.readouterr().out == ""
+
+
+def test_float32():
+    with pytensor.config.change_flags(floatX="float32"):
+        with pm.Model() as model:
+            p = pm.Beta("p", 2, 2)
+            pm.Binomial("k", 10, p, observed=7)
+        run = MAP(model, symupdates.momentum(learning_rate=0.05), **QUICK).fit(300, progressbar=False)
+        assert {v.get_value().dtype.name for v in run.updates} == {"float32"}
+        assert run.estimate()["p"].dtype == "float32"
+        np.testing.assert_allclose(run.estimate()["p"], 2 / 3, rtol=1e-5)
