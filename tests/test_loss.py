@@ -251,8 +251,8 @@ def test_a_trial_keeps_off_the_ends_of_the_bracket():
         ((0.0, 0.0, -1.0, 1.0, np.nan, 1.0), 0.5),
         ((1.0, 0.0, -1.0, 1.0, 0.0, -1.0), 4.0),  # open: four times as far
     ):
-        bracket = [pt.constant(x) for x in ends]
-        assert trial_in(bracket, pt.constant(1.0)).eval() == pytest.approx(expected, rel=1e-12)
+        bracket = [pt.constant(x, dtype="float64") for x in ends]
+        assert trial_in(bracket, pt.constant(1.0, dtype="float64")).eval() == pytest.approx(expected, rel=1e-12)
 
 
 # --- Linear systems in the curvature ----------------------------------------------------------------------------------

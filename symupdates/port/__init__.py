@@ -130,7 +130,7 @@ write the expressions out, which for dense layers is a line each. Its initialise
 same weights.
 
 **What else is different.** PyTensor 3 compiles by numba unless ``mode="CVM"`` or ``pytensor.config.mode`` says
-otherwise. Rules refuse parameters that they would train wrongly (README, "From Lasagne and from PyMC"). Counts are
+otherwise. Rules refuse parameters that they would train wrongly (README, "From Lasagne"). Counts are
 integers."""
 
 __all__ = ["port"]
