@@ -4,7 +4,6 @@ import importlib.util
 import os
 import warnings
 
-import pytensor
 import pytest
 
 HAVE_JAX = importlib.util.find_spec("jax") is not None
@@ -70,11 +69,3 @@ def if_installed(backend):
     if backend == "JAX" and not HAVE_JAX:
         pytest.skip("JAX is not installed")
     return backend
-
-
-@pytest.fixture(autouse=True)
-def default_mode(request):
-    """What names no mode, such as eval, is not compiled; in a test of a backend it is that one."""
-    backend = request.node.callspec.params.get("backend") if hasattr(request.node, "callspec") else None
-    with pytensor.config.change_flags(mode=backend if backend in BACKENDS else "FAST_COMPILE"):
-        yield
