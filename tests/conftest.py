@@ -9,7 +9,7 @@ import pytest
 HAVE_JAX = importlib.util.find_spec("jax") is not None
 if HAVE_JAX:
     # PyTensor sets JAX's precision from floatX when it loads this: float64 here, whatever a test sets later.
-    import pytensor.link.jax.dispatch
+    import pytensor.link.jax.dispatch  # noqa: F401
 
 if importlib.util.find_spec("pymc") is not None and "PYTEST_XDIST_WORKER" not in os.environ:
     # PyMC imports ArviZ, which warns once a day and notes the day in a file; here, before two workers do it at once.
