@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import warnings
+from zlib import crc32
 
 import pytest
 
@@ -24,32 +25,48 @@ def pytest_sessionstart(session):
         raise pytest.UsageError("JAX is not installed, and CI requires its tests: install the extra symupdates[jax].")
 
 
-# Everything with everything takes half an hour. Without it, the backends that are slow to compile take turns, and rules
-# of a kind stand for each other where what is tested is not theirs.
+# Everything with everything takes an hour. Without it, the backends that are slow to compile take turns, and rules of a
+# kind stand for each other where what is tested is not theirs. In environments with PyMC it is the other one's turn.
 FULL = bool(os.environ.get("SYMUPDATES_FULL"))
+TURN = importlib.util.find_spec("pymc") is not None
+SLOW = ["CVM", "NUMBA"]
 BACKENDS_AND_DTYPES = [("CVM", "float64"), ("NUMBA", "float32"), ("JAX", "float32"), ("JAX", "float64")]
 if FULL:
     BACKENDS_AND_DTYPES += [("CVM", "float32"), ("NUMBA", "float64")]
 
 
-def on_backends(rows, everywhere=()):
-    """Parametrize a test by a row of a table, a backend and a dtype.
+NEEDS_JAX = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 
-    Rows take turns on the backends that are slow to compile, but for those that are to run `everywhere`.
-    """
-    slow = [pair for pair in BACKENDS_AND_DTYPES if pair[0] != "JAX"]
-    cases = []
-    for i, row in enumerate(rows):
-        left_out = [] if FULL or row.name in everywhere else [slow[i % len(slow)]]
-        cases += [
-            pytest.param(row, *pair, id=f"{row.name}-{'-'.join(pair)}", marks=[NEEDS_JAX] * (pair[0] == "JAX"))
-            for pair in BACKENDS_AND_DTYPES
-            if pair not in left_out
-        ]
+
+def on_backends(rows, everywhere=()):
+    """Parametrize a test by a row of a table, a backend and a dtype."""
+    cases = [
+        pytest.param(row, *pair, id=f"{row.name}-{'-'.join(pair)}", marks=marks_of(pair[0], row.name in everywhere))
+        for row in rows
+        for pair in BACKENDS_AND_DTYPES
+    ]
     return pytest.mark.parametrize(("row", "backend", "dtype"), cases)
 
 
-NEEDS_JAX = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
+def marks_of(backend, everywhere):
+    return [NEEDS_JAX] * (backend == "JAX") + [pytest.mark.everywhere] * everywhere
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out of each test, and each row in it, one of the slow backends, unless it is marked with `everywhere`."""
+    left_out = [] if FULL else [item for item in items if not is_its_turn(item)]
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
+
+
+def is_its_turn(item):
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    backend = params.get("backend") or params.get("backend_and_dtype", [None])[0]
+    if backend not in SLOW or item.get_closest_marker("everywhere"):
+        return True
+    row = params["row"].name if "row" in params else ""
+    return backend == SLOW[(crc32(f"{item.originalname} {row}".encode()) + TURN) % 2]
 
 
 @pytest.fixture(params=BACKENDS)

@@ -65,9 +65,9 @@ def test_every_transform_has_a_case():
     assert {transform.__name__ for transform, _, _ in CASES} | random == set(gradients.__all__)
 
 
-@pytest.mark.parametrize("floatx", ["float32", "float64"])
-def test_numbers(backend, floatx, params):
-    """All of them in one function: values, shapes and dtypes, at run time too."""
+def test_numbers(backend_and_dtype, params):
+    """All of them in one function: values, shapes and dtypes, at run time too, whatever floatX is."""
+    backend, floatx = backend_and_dtype
     with pytensor.config.change_flags(floatX=floatx):
         grads = [pt.tensor(shape=g.shape, dtype=g.dtype) for g in GIVEN]
         outputs = []

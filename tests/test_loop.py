@@ -124,6 +124,7 @@ def test_backends(backend_and_dtype):
         check_same_bits([loss, rate, params[1]], updates, data, backend)
 
 
+@pytest.mark.everywhere
 def test_backends_to_the_last_bits(backend):
     """AdaDelta's accumulators are sums of two products, of which either can be left unrounded in a fused loop."""
     loss, params, data = regression()
