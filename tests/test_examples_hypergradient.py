@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import HAVE_JAX
+from conftest import FULL, HAVE_JAX
 from test_examples_figures import rows, run
 
 
-@pytest.mark.parametrize("backend", ["c", pytest.param("jax", marks=pytest.mark.skipif(not HAVE_JAX, reason="no JAX"))])
+@pytest.mark.parametrize("backend", ["c", "jax"] if FULL else ["jax" if HAVE_JAX else "c"])
 def test_the_gradient_is_right_and_what_is_learned_is_as_good_as_the_grid(backend, tmp_path):
     options = ["--iterations", "200", "--backend", backend, "--plot", "rates.png"]
     cells = {row[0]: row[1:] for row in rows(run("learn_learning_rate.py", *options, folder=tmp_path))}
