@@ -12,7 +12,8 @@ if HAVE_JAX:
     # PyTensor sets JAX's precision from floatX when it loads this: float64 here, whatever a test sets later.
     import pytensor.link.jax.dispatch  # noqa: F401
 
-if importlib.util.find_spec("pymc") is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+HAVE_PYMC = importlib.util.find_spec("pymc") is not None
+if HAVE_PYMC and "PYTEST_XDIST_WORKER" not in os.environ:
     # PyMC imports ArviZ, which warns once a day and notes the day in a file; here, before two workers do it at once.
     with warnings.catch_warnings(action="ignore"):
         import pymc  # noqa: F401
@@ -25,11 +26,10 @@ def pytest_sessionstart(session):
         raise pytest.UsageError("JAX is not installed, and CI requires its tests: install the extra symupdates[jax].")
 
 
-# Everything with everything takes an hour. Without it, the backends that are slow to compile take turns, and rules of a
-# kind stand for each other where what is tested is not theirs. In environments with PyMC it is the other one's turn.
+# Everything with everything takes an hour. Without it, backends take turns, and rules of a kind stand for each other
+# where what is tested is not theirs. In environments with PyMC it is the other turn.
 FULL = bool(os.environ.get("SYMUPDATES_FULL"))
-TURN = importlib.util.find_spec("pymc") is not None
-SLOW = ["CVM", "NUMBA"]
+TURNS = [("CVM", "float64"), ("JAX", "float32")], [("NUMBA", "float32"), ("JAX", "float64")]
 BACKENDS_AND_DTYPES = [("CVM", "float64"), ("NUMBA", "float32"), ("JAX", "float32"), ("JAX", "float64")]
 if FULL:
     BACKENDS_AND_DTYPES += [("CVM", "float32"), ("NUMBA", "float64")]
@@ -53,7 +53,7 @@ def marks_of(backend, everywhere):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out of each test, and each row in it, one of the slow backends, unless it is marked with `everywhere`."""
+    """Of each test, and each row in it, keep what `TURNS` says, unless it is marked with `everywhere`."""
     left_out = [] if FULL else [item for item in items if not is_its_turn(item)]
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
@@ -62,11 +62,12 @@ def pytest_collection_modifyitems(config, items):
 
 def is_its_turn(item):
     params = item.callspec.params if hasattr(item, "callspec") else {}
-    backend = params.get("backend") or params.get("backend_and_dtype", [None])[0]
-    if backend not in SLOW or item.get_closest_marker("everywhere"):
+    backend, dtype = params.get("backend_and_dtype") or (params.get("backend"), params.get("dtype"))
+    if backend not in BACKENDS or item.get_closest_marker("everywhere"):
         return True
     row = params["row"].name if "row" in params else ""
-    return backend == SLOW[(crc32(f"{item.originalname} {row}".encode()) + TURN) % 2]
+    turn = TURNS[(crc32(f"{item.originalname} {row}".encode()) + HAVE_PYMC) % 2]
+    return (backend, dtype) in turn if dtype else backend in dict(turn)
 
 
 @pytest.fixture(params=BACKENDS)
