@@ -117,7 +117,8 @@ def test_decay(backend, tmp_path):
 
 
 def test_adagrad_beats_tuned_sgd_on_rare_features(tmp_path):
-    output = run("sparse_features.py", "--seeds", "2", "--plot", "rare.png", folder=tmp_path)
+    options = ["--seeds", "2", "--plot", "rare.png", "--backend", "jax" if HAVE_JAX else "c"]
+    output = run("sparse_features.py", *options, folder=tmp_path)
     result = re.search(r"Held-out loss ([\d.]+) with AdaGrad, ([\d.]+) with tuned SGD", output)
     assert float(result[1]) < 0.9 * float(result[2])
     assert "lower in 2 of 2 splits" in output

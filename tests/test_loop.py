@@ -7,8 +7,10 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from conftest import FULL
 from pytensor.tensor.random.type import RandomType
-from test_rules import PYTHON, call, make_param, rule_of_each_kind, scheduled, values
+from table import ROWS
+from test_rules import PYTHON, call, make_param, scheduled, values
 
 import symupdates as su
 from symupdates import gradients, schedules
@@ -90,7 +92,9 @@ def regression(dtype="float64"):
 # --- The numbers ------------------------------------------------------------------------------------------------------
 
 
-@rule_of_each_kind
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if FULL or row.name in {"adam", "rprop", "muon", "sgnht"}], ids=lambda row: row.name
+)
 def test_rules(row):
     """The same bits, with fixed hyper-parameters and with schedules; plain Python computes, that nothing is fused."""
     # Without a compiler, PyTensor 3.0 computes sums of squares of very long expressions wrongly, in loops.
@@ -124,7 +128,6 @@ def test_backends(backend_and_dtype):
         check_same_bits([loss, rate, params[1]], updates, data, backend)
 
 
-@pytest.mark.everywhere
 def test_backends_to_the_last_bits(backend):
     """AdaDelta's accumulators are sums of two products, of which either can be left unrounded in a fused loop."""
     loss, params, data = regression()
