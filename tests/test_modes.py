@@ -6,7 +6,7 @@ import pytensor.tensor as pt
 import pytest
 from conftest import HAVE_JAX
 from table import ROWS
-from test_rules import STEPS, call, every_rule, make_param, values
+from test_rules import STEPS, call, make_param, rule_of_each_kind, values
 
 import symupdates as su
 from symupdates.modes import JAX_DONATED, NUMBA_PER_PARAMETER, PerParameterNumbaLinker, stages
@@ -15,7 +15,7 @@ needs_jax = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 
 
 @needs_jax
-@every_rule
+@rule_of_each_kind
 def test_numbers_are_those_without_donation(row):
     g = pt.tensor("g", shape=row.shape, dtype="float64")
     dicts, steps = [], []

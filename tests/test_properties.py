@@ -7,6 +7,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from conftest import FULL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -22,7 +23,8 @@ floats = st.floats(-1e6, 1e6, width=32)
 one_step = st.tuples(*(arrays("float64", shape, elements=floats) for shape in SHAPES.values()))
 some_steps = st.lists(one_step, min_size=1, max_size=4)
 
-few = settings(max_examples=12, derandomize=True, deadline=None, database=None)  # the same examples in every run
+# The same examples in every run.
+few = settings(max_examples=50 if FULL else 6, derandomize=True, deadline=None, database=None)
 
 
 class Run:

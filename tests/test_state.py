@@ -16,7 +16,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import HAVE_JAX
-from test_rules import PYTHON, call, every_rule, make_param, scheduled, values
+from test_rules import PYTHON, call, make_param, rule_of_each_kind, scheduled, values
 
 from symupdates import adagrad, adam, apply_momentum, sgd
 from symupdates.state import load, load_state_dict, reset, save, state_dict, to_numpy
@@ -30,7 +30,7 @@ def build(row):
     return g, apply_momentum(call(row, [g, g], params, **hyper), momentum=scheduled(0.5))
 
 
-@every_rule
+@rule_of_each_kind
 def test_a_run_is_resumed_from_a_file(row, tmp_path):
     given = row.gradients(6, row.shape)
     g, updates = build(row)
