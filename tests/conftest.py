@@ -26,7 +26,7 @@ def pytest_sessionstart(session):
         raise pytest.UsageError("JAX is not installed, and CI requires its tests: install the extra symupdates[jax].")
 
 
-# Everything with everything takes an hour. Without it, backends take turns, and rules of a kind stand for each other
+# Everything with everything takes long. Without it, backends take turns, and rules of a kind stand for each other
 # where what is tested is not theirs. In environments with PyMC it is the other turn.
 FULL = bool(os.environ.get("SYMUPDATES_FULL"))
 TURNS = [("CVM", "float64"), ("JAX", "float32")], [("NUMBA", "float32"), ("JAX", "float64")]
