@@ -121,10 +121,15 @@ def save(file, updates):
     is no pickle in it. A process killed while saving may leave a hidden temporary file beside it, ``.<name>.*.tmp``,
     which can be deleted.
     """
-    state = state_dict(updates)
-    with replacing(Path(file)) as stream, zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr(INDEX, json.dumps({"format": FORMAT, "names": list(state)}))
-        for name, array in state.items():
+    variables = named(updates)
+    write(Path(file), list(variables), ((name, to_array(variable)) for name, variable in variables.items()))
+
+
+def write(file, names, arrays):
+    """Write a checkpoint of these names, from pairs of a name and its array."""
+    with replacing(file) as stream, zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(INDEX, json.dumps({"format": FORMAT, "names": names}))
+        for name, array in arrays:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 npy.write_array(member, array, allow_pickle=False)
 
@@ -215,7 +220,7 @@ def to_numpy(updates):
     for variable in updates:
         value = variable.get_value(borrow=True)
         if hasattr(value, "__array__") and not isinstance(value, np.ndarray):
-            variable.set_value(np.array(value, dtype=variable.dtype))
+            variable.set_value(whole_array(variable, value))
 
 
 def summary(updates):
@@ -368,9 +373,18 @@ def named(updates):
 def to_array(variable):
     if isinstance(variable.type, RandomType):
         return np.array(json.dumps(variable.get_value(borrow=True).bit_generator.state, default=encode))
-    value = variable.get_value()
+    value = variable.get_value(borrow=True)
     if not hasattr(value, "__array__"):
         raise TypeError(f"the value of {variable} cannot be saved: it is a {type(value).__name__}, not an array.")
+    return whole_array(variable, value)
+
+
+def whole_array(variable, value):
+    if not getattr(value, "is_fully_addressable", True) and not value.is_fully_replicated:
+        raise ValueError(
+            f"the value of {variable} is divided among several processes. symupdates.sharding.state_dict and "
+            "symupdates.sharding.save gather it, called in all of them."
+        )
     return np.array(value, dtype=variable.dtype)
 
 

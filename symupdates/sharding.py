@@ -1,0 +1,545 @@
+"""Training on many devices: the keys of an updates dict laid out over a JAX mesh.
+
+JAX is the engine. Its compiler partitions a program by where the arrays lie that it is given, so the updates stay as
+they are, and so does the call of ``pytensor.function``. What is here says where they lie, and keeps them there::
+
+    mesh = jax.make_mesh((8,), ("data",))
+    updates = symupdates.adam(loss, params)
+    place(updates, mesh)
+    train = pytensor.function([x, y], loss, updates=updates, mode=JAX_SHARDED)
+    for batch in feed(batches, mesh, "data"):
+        train(*batch)
+
+Three layouts, by what :func:`place` is told:
+
+======================================  ================================================================================
+``place(updates, mesh)``                data parallel: all of it on each device
+``place(updates, mesh, state="data")``  the state of the optimizer divided among the devices (ZeRO, stage 1)
+``place(updates, mesh, "data")``        the parameters too, their state with them (ZeRO, stage 3; FSDP)
+======================================  ================================================================================
+
+and, by the names of the parameters, whatever else: ``{"*/W": PartitionSpec(None, "model")}``.
+
+It needs JAX: ``pip install symupdates[jax]``.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import jax
+import numpy as np
+import pytensor
+import pytensor.link.jax.dispatch  # sets the precision of JAX from floatX, as compiling would
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from pytensor.compile.mode import Mode, get_mode
+from pytensor.tensor.random.type import RandomType
+
+from symupdates import state as states
+from symupdates.core import is_state
+from symupdates.modes import DonatingJAXLinker
+
+__all__ = ["JAX_SHARDED", "Collective", "bytes_per_device", "collectives", "feed", "place", "save", "state_dict"]
+
+PLACES = WeakKeyDictionary()  # container of a shared variable: the sharding that its values are to have
+
+
+# --- Layout -----------------------------------------------------------------------------------------------------------
+
+
+def place(updates, mesh, params=None, state=None):
+    """Lay out the values of an updates dict over the devices of a mesh, all of them or none.
+
+    Parameters
+    ----------
+    updates : dict or iterable of shared variables
+        An updates dict; or other shared variables, such as data.
+    mesh : jax.sharding.Mesh
+        The devices. The compiler divides the work: axes that ``jax.make_mesh`` made explicit are taken as automatic.
+    params : PartitionSpec, str, tuple of str, or mapping; optional
+        The layout of the parameters (and of all that is not state):
+
+        * a PartitionSpec, for all of them;
+        * the name of an axis of the mesh, or several: each parameter is divided along its largest dimension that the
+          number of those devices divides, or kept whole where there is none;
+        * a mapping of patterns of names (``"*/W"``; the first that fits counts) to one or the other; what fits none is
+          kept whole.
+
+        The default keeps all whole on each device.
+    state : PartitionSpec, str, tuple of str, or mapping; optional
+        The layout of the state, in the same words, with names as in :func:`symupdates.named`. An axis is added to the
+        layout of the parameter. By default, and where no pattern fits, state of the parameter's shape lies as the
+        parameter does, state of several such (a history) likewise, and all other state is whole on each device.
+
+    Raises
+    ------
+    TypeError
+        If the mesh is no mesh, a layout none of these, or a value not an array.
+    ValueError
+        For an axis that the mesh does not have, or that a layout has twice; a layout with more dimensions than the
+        variable; a dimension that the devices do not divide; a pattern that fits no name. Nothing is placed then.
+
+    Notes
+    -----
+    The layout belongs to the variable: functions compiled with :data:`JAX_SHARDED` leave their updates in it, and
+    bring a value there that was set since (``set_value``, :func:`symupdates.load`, :func:`symupdates.reset`). Placing
+    again, for instance on a mesh of another size, moves the values. :func:`symupdates.to_numpy` makes them NumPy's, for
+    another backend.
+
+    With several processes each must place the same values.
+
+    Examples
+    --------
+    >>> import jax, numpy as np, pytensor, symupdates
+    >>> from symupdates.sharding import bytes_per_device, place
+    >>> W = pytensor.shared(np.ones((16, 8)), name="W")
+    >>> updates = symupdates.adam((W**2).sum(), [W])
+    >>> mesh = jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
+    >>> place(updates, mesh, state="data")
+    >>> bytes_per_device(updates)
+    BytesPerDevice(parameters=1024, state=2056)
+    """
+    shardings = layout(updates, mesh, params, state)
+    values = [put(v.get_value(borrow=True), sharding) for v, sharding in shardings.items()]
+    for (variable, sharding), value in zip(shardings.items(), values, strict=True):
+        PLACES[variable.container] = sharding
+        variable.container.storage[0] = value  # where set_value would make it NumPy's
+
+
+def layout(updates, mesh, params, state):
+    """The sharding of each key, after refusing what cannot be."""
+    mesh = automatic(mesh)
+    names = {variable: name for name, variable in states.named(updates).items() if is_array(name, variable)}
+    check_patterns("params", params, [name for variable, name in names.items() if not is_state(variable)])
+    check_patterns("state", state, [name for variable, name in names.items() if is_state(variable)])
+    specs = {}
+    for variable in sorted(names, key=is_state):  # parameters first
+        name, shape = names[variable], variable.get_value(borrow=True).shape
+        if is_state(variable):
+            spec = chosen(state, name, followed(variable.tag.symupdates, specs), shape, mesh)
+        else:
+            spec = chosen(params, name, PartitionSpec(), shape, mesh)
+        check_spec(name, spec, shape, mesh)
+        specs[variable] = spec
+    return OrderedDict((variable, NamedSharding(mesh, specs[variable])) for variable in names)
+
+
+def automatic(mesh):
+    """The mesh with all axes automatic: explicit ones would ask each operation of a graph for its layout."""
+    if not isinstance(mesh, Mesh):
+        raise TypeError(f"mesh must be a jax.sharding.Mesh, as jax.make_mesh((8,), ('data',)) makes, not {mesh!r}.")
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+
+
+def is_array(name, variable):
+    """Whether a variable can be laid out. Random generators cannot: JAX's backend has copies of them."""
+    if isinstance(variable.type, RandomType):
+        return False
+    if not hasattr(variable.get_value(borrow=True), "shape"):
+        raise TypeError(f"{name} cannot be laid out over devices: its value is not a dense array ({variable.type}).")
+    return True
+
+
+def check_patterns(argument, layout, names):
+    if isinstance(layout, Mapping):
+        for pattern in layout:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ValueError(f"{argument}: the pattern {pattern!r} fits none of {', '.join(names)}.")
+
+
+def followed(tag, specs):
+    """The layout of state that follows its parameter."""
+    spec = specs.get(tag.parameter, PartitionSpec())
+    if callable(tag.shape) or ... not in tag.shape:
+        return PartitionSpec()
+    return PartitionSpec(*(None,) * tag.shape.index(...), *spec)
+
+
+def chosen(layout, name, default, shape, mesh):
+    """What the argument of :func:`place` says of a variable; `default` is what it has without."""
+    if isinstance(layout, Mapping):
+        layout = next((value for pattern, value in layout.items() if fnmatchcase(name, pattern)), None)
+    if layout is None:
+        return default
+    if isinstance(layout, PartitionSpec):
+        return layout
+    if isinstance(layout, str):
+        layout = (layout,)
+    if not isinstance(layout, tuple) or not all(isinstance(axis, str) for axis in layout):
+        raise TypeError(f"{name}: a layout is a PartitionSpec or the name of an axis of the mesh, not {layout!r}.")
+    return divided(default, shape, layout, number_of_devices(name, layout, mesh))
+
+
+def divided(spec, shape, axes, devices):
+    """The layout with axes added to the largest dimension that is whole and that the devices divide."""
+    parts = [*spec, *(None,) * (len(shape) - len(spec))]
+    if set(axes) & set(axes_of(spec)):
+        return spec
+    free = [d for d, size in enumerate(shape) if parts[d] is None and size and size % devices == 0]
+    if not free:
+        return spec
+    parts[max(free, key=lambda d: shape[d])] = axes[0] if len(axes) == 1 else axes
+    return PartitionSpec(*parts)
+
+
+def axes_of(spec):
+    """All axes in a layout."""
+    return [axis for part in spec if part is not None for axis in ((part,) if isinstance(part, str) else part)]
+
+
+def number_of_devices(name, axes, mesh):
+    """Along the axes together."""
+    for axis in axes:
+        if axis not in mesh.shape:
+            known = ", ".join(map(repr, mesh.axis_names))
+            raise ValueError(f"{name}: the mesh has no axis {axis!r}, only {known}.")
+    return prod(mesh.shape[axis] for axis in axes)
+
+
+def check_spec(name, spec, shape, mesh):
+    axes = axes_of(spec)
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"{name}: {spec} has an axis twice; each can divide one dimension.")
+    number_of_devices(name, axes, mesh)
+    if len(spec) > len(shape):
+        raise ValueError(f"{name}: {spec} has {len(spec)} dimensions, but the shape is {shape}.")
+    for d, part in enumerate(spec):
+        devices = number_of_devices(name, axes_of([part]), mesh)
+        if shape[d] % devices:
+            raise ValueError(
+                f"{name}: {spec} divides dimension {d} of the shape {shape} among {devices} devices, and {shape[d]} "
+                "is no multiple of that. Divide another dimension, take another number of devices, or give the name of "
+                "the axis alone, which divides a dimension that it can; nothing was placed."
+            )
+
+
+def put(value, sharding):
+    """An array laid out over devices. Of one in the host's memory, each process copies what its devices hold."""
+    if isinstance(value, jax.Array):
+        return jax.device_put(value, sharding)
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: np.array(value[index]))
+
+
+# --- The mode ---------------------------------------------------------------------------------------------------------
+
+
+class ShardedJAXLinker(DonatingJAXLinker):
+    """The donating linker for JAX, keeping the layouts of :func:`place`."""
+
+    def fgraph_convert(self, fgraph, **kwargs):
+        converted = super().fgraph_convert(fgraph, **kwargs)
+        self.containers = [getattr(x, "container", None) for x in fgraph.inputs]
+        self.inputs_of_updates = [fgraph.update_mapping.get(i) for i in range(len(fgraph.outputs))]
+        return converted
+
+    def jit_compile(self, fn):
+        return Program(fn, self.containers, self.inputs_of_updates, self.scalar_shape_inputs, self.donated)
+
+    def make_all(self, *args, **kwargs):
+        thunk, inputs, *rest = super().make_all(*args, **kwargs)
+        for container in inputs:
+            container.type = OnDevices(container.type)
+        return thunk, inputs, *rest
+
+
+class Program:
+    """A function for JAX, compiled for each combination of layouts that its shared variables have had."""
+
+    def __init__(self, fn, containers, inputs_of_updates, static, donated):
+        self.fn, self.static, self.donated = fn, static, donated
+        self.containers, self.inputs_of_updates = containers, inputs_of_updates
+        self.compiled = {}
+        self.last = None
+
+    def __call__(self, *args):
+        shardings = tuple(None if c is None else PLACES.get(c) for c in self.containers)
+        args = [
+            x if s is None or getattr(x, "sharding", None) == s else put(x, s)
+            for x, s in zip(args, shardings, strict=True)
+        ]
+        for i in self.static:
+            args[i] = int(args[i])
+        program = self.compiled.get(shardings)
+        if program is None:
+            outputs = tuple(None if i is None else shardings[i] for i in self.inputs_of_updates)
+            program = self.compiled[shardings] = jax.jit(
+                self.fn, static_argnums=self.static, donate_argnums=self.donated, out_shardings=outputs
+            )
+        self.last = program, [described(x) for x in args]
+        return program(*args)
+
+    def text(self):
+        """The program of the last call, as the compiler made it for each device."""
+        if self.last is None:
+            raise ValueError("the function was not called yet, and is compiled for the devices when it is.")
+        program, args = self.last
+        return program.lower(*args).compile().as_text()
+
+
+def described(x):
+    """Shape, dtype and layout of an array, without its values, which may be gone after the call."""
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) if isinstance(x, jax.Array) else x
+
+
+class OnDevices:
+    """The type of an input that takes JAX's arrays as they are. PyTensor's would bring them to the host."""
+
+    def __init__(self, type):
+        self.type = type
+
+    def filter(self, value, **kwargs):
+        if isinstance(value, jax.Array) and value.dtype == getattr(self.type, "dtype", None):
+            sizes = getattr(self.type, "shape", ())
+            if len(sizes) == value.ndim and all(n in (None, m) for n, m in zip(sizes, value.shape, strict=True)):
+                return value
+        return self.type.filter(value, **kwargs)
+
+    def filter_inplace(self, value, storage, **kwargs):
+        return self.filter(value, **kwargs)
+
+    def is_valid_value(self, value, **kwargs):
+        return isinstance(value, jax.Array) or self.type.is_valid_value(value, **kwargs)
+
+
+JAX_SHARDED = Mode(ShardedJAXLinker(), get_mode("JAX").provided_optimizer)
+"""The mode ``"JAX"`` for many devices: what :func:`place` laid out stays there, whatever is set or trained.
+
+It takes JAX's arrays, such as those of :func:`feed`, as inputs, without bringing them to the host; and it donates the
+old values of what is updated, as :data:`symupdates.modes.JAX_DONATED` does.
+"""
+
+
+# --- Data -------------------------------------------------------------------------------------------------------------
+
+
+def feed(batches, mesh, axis, *, last="refuse", local=False):
+    """Divide batches among the devices of a mesh, along their first dimension.
+
+    Parameters
+    ----------
+    batches : iterable of arrays, or of tuples or lists of arrays
+        The batches. With several processes, each gives the same ones, and copies of each only the rows that its own
+        devices take.
+    mesh : jax.sharding.Mesh
+        The devices.
+    axis : str or tuple of str
+        The axis, or axes, of the mesh to divide by. Devices along other axes have the same rows.
+    last : {"refuse", "pad"}
+        What to do with a batch whose rows the devices do not divide. ``"refuse"`` raises an error. ``"pad"`` appends
+        rows of zeros to each batch that is shorter than the first, and to each batch an array of weights, 1 for a row
+        and 0 for an appended one, in floatX: for a loss ``(weights * losses).sum() / weights.sum()``. All batches
+        then have the same shape, and one program serves them.
+    local : bool
+        With several processes, that each gives its own rows, equally many. They are joined in the order of the
+        processes.
+
+    Yields
+    ------
+    tuple of jax.Array
+        The arrays of a batch, divided; with ``last="pad"``, and the weights.
+
+    Raises
+    ------
+    ValueError
+        For arrays of a batch with different numbers of rows, or without a first dimension; rows that the devices do
+        not divide; a batch longer than the first, with ``last="pad"``; an axis that the mesh does not have. The
+        batch is named by its number.
+
+    Examples
+    --------
+    >>> import jax, numpy as np
+    >>> from symupdates.sharding import feed
+    >>> mesh = jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
+    >>> for x, weights in feed([np.arange(4.0), np.arange(3.0)], mesh, "data", last="pad"):
+    ...     print(x, weights)
+    [0. 1. 2. 3.] [1. 1. 1. 1.]
+    [0. 1. 2. 0.] [1. 1. 1. 0.]
+    """
+    if last not in ("refuse", "pad"):
+        raise ValueError(f"last must be 'refuse' or 'pad', not {last!r}.")
+    axes = (axis,) if isinstance(axis, str) else tuple(axis)
+    sharding = NamedSharding(automatic(mesh), PartitionSpec(axes))
+    return fed(batches, sharding, number_of_devices("feed", axes, mesh), last == "pad", local)
+
+
+def fed(batches, sharding, devices, pad, local):
+    """The generator of :func:`feed`, which has checked its arguments before the first batch is asked for."""
+    processes = jax.process_count() if local else 1
+    among = f"the {devices} devices of {' and '.join(map(repr, axes_of(sharding.spec)))}"
+    full = None
+    for number, batch in enumerate(batches):
+        arrays = [np.asarray(x) for x in (batch if isinstance(batch, tuple | list) else (batch,))]
+        told = f"feed: batch {number}"
+        if not arrays or not all(x.ndim for x in arrays):
+            raise ValueError(f"{told} has an array without a first dimension to divide, or no array.")
+        rows = len(arrays[0])
+        if any(len(x) != rows for x in arrays):
+            raise ValueError(
+                f"{told} has arrays of {' and '.join(str(len(x)) for x in arrays)} rows; give equally many."
+            )
+        if pad:
+            if full is None:
+                full = -(-rows * processes // devices) * devices // processes
+            if rows > full:
+                raise ValueError(f"{told} has {rows} rows, more than the {full} that the first was padded to.")
+            arrays = [np.concatenate([x, np.zeros((full - rows, *x.shape[1:]), x.dtype)]) for x in arrays]
+            arrays.append((np.arange(full) < rows).astype(pytensor.config.floatX))
+        elif rows * processes % devices:
+            raise ValueError(
+                f"{told} has {rows} rows, which cannot be divided among {among}. Leave that batch out; or give "
+                "last='pad' and weigh the rows in the loss."
+            )
+        if local:
+            yield tuple(jax.make_array_from_process_local_data(sharding, np.array(x)) for x in arrays)
+        else:
+            yield tuple(put(x, sharding) for x in arrays)
+
+
+# --- Checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def state_dict(updates):
+    """The values of all keys of an updates dict, by name, whole, wherever they lie: :func:`symupdates.state_dict`.
+
+    With several processes all have to call it, and each gets all values.
+    """
+    return OrderedDict(gathered(updates))
+
+
+def save(file, updates):
+    """Save the values of all keys of an updates dict to a file, once: :func:`symupdates.save`.
+
+    With several processes all have to call it; the first writes the file, one variable after the other, and the others
+    wait until it is there. :func:`symupdates.load` reads it in each process, however many there are then, and on any
+    mesh.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, in all processes; the old file is still there.
+    """
+    failure, arrays = None, gathered(updates)
+    if jax.process_index() == 0:
+        try:
+            states.write(Path(file), list(states.named(updates)), arrays)
+        except Exception as error:  # to be raised when the others know
+            failure = error
+    for _ in arrays:
+        pass  # each array takes all processes: they stay together when the writing has failed
+    failed = multihost_utils.broadcast_one_to_all(np.array(failure is not None))
+    if failure is not None:
+        raise failure
+    if failed:
+        raise OSError(f"the first process could not write {file}.")
+
+
+def gathered(updates):
+    """Names and whole arrays; one after the other, so that no more than one is whole at a time."""
+    for name, variable in states.named(updates).items():
+        value = variable.get_value(borrow=True)
+        if isinstance(value, jax.Array) and not value.is_fully_addressable:
+            yield name, np.asarray(multihost_utils.process_allgather(value, tiled=True), dtype=variable.dtype)
+        else:
+            yield name, states.to_array(variable)
+
+
+# --- What it takes ----------------------------------------------------------------------------------------------------
+
+
+class BytesPerDevice(NamedTuple):
+    """Bytes on the device that has the most."""
+
+    parameters: int
+    state: int
+
+
+def bytes_per_device(updates):
+    """The memory that the values of an updates dict take on each device.
+
+    Parameters
+    ----------
+    updates : dict or iterable of shared variables
+        An updates dict.
+
+    Returns
+    -------
+    BytesPerDevice
+        Bytes of ``parameters`` (and other variables of yours) and of ``state``, on a single device. Values that are
+        NumPy's count whole.
+    """
+    sizes = {False: 0, True: 0}
+    for variable in updates:
+        if not isinstance(variable.type, RandomType):
+            value = variable.get_value(borrow=True)
+            shape = value.sharding.shard_shape(value.shape) if isinstance(value, jax.Array) else value.shape
+            sizes[is_state(variable)] += prod(shape) * value.dtype.itemsize
+    return BytesPerDevice(sizes[False], sizes[True])
+
+
+class Collective(NamedTuple):
+    """An operation in which devices exchange arrays.
+
+    Attributes
+    ----------
+    kind
+        ``"all-reduce"``, ``"all-gather"``, ``"reduce-scatter"``, ``"all-to-all"`` or ``"collective-permute"``.
+    arrays
+        How many arrays it takes at once.
+    bytes
+        Their size before they are divided or after they are joined, in bytes.
+    """
+
+    kind: str
+    arrays: int
+    bytes: int
+
+
+KINDS = "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"
+INSTRUCTION = re.compile(rf"= (.+?) ({'|'.join(KINDS)})(-start)?\(.*")
+ARRAY = re.compile(r"[a-z]+(\d+)\w*\[([\d,]*)\]")
+GROUP = re.compile(r"replica_groups=(?:\[\d+,(\d+)\]|\{\{([\d,]+)\})")
+
+
+def collectives(function):
+    """What the devices exchange in a step of a compiled function.
+
+    Parameters
+    ----------
+    function : pytensor.compile.Function
+        A function compiled with :data:`JAX_SHARDED`, after a first call.
+
+    Returns
+    -------
+    list of Collective
+        In the order of the compiled program. One in a loop stands there once.
+
+    Raises
+    ------
+    TypeError
+        For a function compiled with another mode.
+    ValueError
+        If it was not called yet: the layout of its inputs is not known before.
+    """
+    program = getattr(getattr(function, "vm", None), "jit_fn", None)
+    if not isinstance(program, Program):
+        raise TypeError("collectives are those of a function compiled with mode=symupdates.sharding.JAX_SHARDED.")
+    return [collective(line) for line in program.text().splitlines() if INSTRUCTION.search(line)]
+
+
+def collective(line):
+    """A line of XLA's text, ``%x = f32[8,4]{1,0} all-reduce(...), replica_groups=[1,8]<=[8]``, or of several arrays."""
+    results, kind, start = INSTRUCTION.search(line).groups()
+    sizes = [int(bits) // 8 * prod(map(int, filter(None, shape.split(",")))) for bits, shape in ARRAY.findall(results)]
+    if start and kind in ("all-gather", "collective-permute"):
+        sizes = sizes[len(sizes) // 2 :]  # operands, then results
+    if kind == "reduce-scatter":
+        per_group, first_group = GROUP.search(line).groups()
+        devices = int(per_group) if per_group else len(first_group.split(","))
+        sizes = [size * devices for size in sizes]
+    return Collective(kind, len(sizes), sum(sizes))
