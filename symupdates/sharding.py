@@ -255,9 +255,13 @@ class Program:
         self.fn, self.static, self.donated = fn, static, donated
         self.containers, self.inputs_of_updates = containers, inputs_of_updates
         self.compiled = {}
-        self.last = None
 
     def __call__(self, *args):
+        shardings, args = self.laid_out(args)
+        return self.compiled_for(shardings)(*args)
+
+    def laid_out(self, args):
+        """The shardings of the inputs, None where :func:`place` said nothing; and the inputs brought there."""
         shardings = tuple(None if c is None else PLACES.get(c) for c in self.containers)
         args = [
             x if s is None or getattr(x, "sharding", None) == s else put(x, s)
@@ -265,26 +269,21 @@ class Program:
         ]
         for i in self.static:
             args[i] = int(args[i])
-        program = self.compiled.get(shardings)
-        if program is None:
+        return shardings, args
+
+    def compiled_for(self, shardings):
+        if shardings not in self.compiled:
             outputs = tuple(None if i is None else shardings[i] for i in self.inputs_of_updates)
-            program = self.compiled[shardings] = jax.jit(
+            self.compiled[shardings] = jax.jit(
                 self.fn, static_argnums=self.static, donate_argnums=self.donated, out_shardings=outputs
             )
-        self.last = program, [described(x) for x in args]
-        return program(*args)
+        return self.compiled[shardings]
 
-    def text(self):
-        """The program of the last call, as the compiler made it for each device."""
-        if self.last is None:
-            raise ValueError("the function was not called yet, and is compiled for the devices when it is.")
-        program, args = self.last
-        return program.lower(*args).compile().as_text()
-
-
-def described(x):
-    """Shape, dtype and layout of an array, without its values, which may be gone after the call."""
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) if isinstance(x, jax.Array) else x
+    def text(self, batch):
+        """The program that each device has for inputs like these, as the compiler made it."""
+        given = iter(batch)
+        shardings, args = self.laid_out([next(given) if c is None else c.storage[0] for c in self.containers])
+        return self.compiled_for(shardings).lower(*args).compile().as_text()
 
 
 class OnDevices:
@@ -443,7 +442,7 @@ def gathered(updates):
     """Names and whole arrays; one after the other, so that no more than one is whole at a time."""
     for name, variable in states.named(updates).items():
         value = variable.get_value(borrow=True)
-        if isinstance(value, jax.Array) and not value.is_fully_addressable:
+        if isinstance(value, jax.Array) and not (value.is_fully_addressable or value.is_fully_replicated):
             yield name, np.asarray(multihost_utils.process_allgather(value, tiled=True), dtype=variable.dtype)
         else:
             yield name, states.to_array(variable)
@@ -506,13 +505,15 @@ ARRAY = re.compile(r"[a-z]+(\d+)\w*\[([\d,]*)\]")
 GROUP = re.compile(r"replica_groups=(?:\[\d+,(\d+)\]|\{\{([\d,]+)\})")
 
 
-def collectives(function):
+def collectives(function, *batch):
     """What the devices exchange in a step of a compiled function.
 
     Parameters
     ----------
     function : pytensor.compile.Function
-        A function compiled with :data:`JAX_SHARDED`, after a first call.
+        A function compiled with :data:`JAX_SHARDED`.
+    *batch : arrays
+        Its inputs, as :func:`feed` gives them. They are not computed with; nothing is updated.
 
     Returns
     -------
@@ -522,14 +523,15 @@ def collectives(function):
     Raises
     ------
     TypeError
-        For a function compiled with another mode.
-    ValueError
-        If it was not called yet: the layout of its inputs is not known before.
+        For a function compiled with another mode, or another number of inputs.
     """
     program = getattr(getattr(function, "vm", None), "jit_fn", None)
     if not isinstance(program, Program):
         raise TypeError("collectives are those of a function compiled with mode=symupdates.sharding.JAX_SHARDED.")
-    return [collective(line) for line in program.text().splitlines() if INSTRUCTION.search(line)]
+    inputs = program.containers.count(None)
+    if len(batch) != inputs:
+        raise TypeError(f"the function has {inputs} inputs, and {len(batch)} were given for its batch.")
+    return [collective(line) for line in program.text(batch).splitlines() if INSTRUCTION.search(line)]
 
 
 def collective(line):
