@@ -5,6 +5,8 @@
     python tests/benchmarks update mlp                 some sections
     python tests/benchmarks update --quick -k adam     small sizes, some rules
     python tests/benchmarks compile --parameters 100,300
+    python tests/benchmarks device                     on a GPU, where JAX has one
+    python tests/benchmarks device --elements 10000000
 
 Sections come first; whatever follows them goes to pytest. ``--benchmark-json=FILE`` keeps all numbers.
 
@@ -16,9 +18,13 @@ compile     the first compilation, against the naive form; and what another lear
 build       importing, and the updates dict of a thousand parameters
 memory      what a step allocates beyond parameters, state and gradient
 
-All that is compared is timed in one run and in turn, B C A, C B A …, on one core, after checking that it computes the
-same. A number in a table is a ratio, the median over the rounds, or has a unit. A target stands at the head of its
-column, and ✗ at what misses it. Nothing fails for being slow: it fails where a contestant computes something else.
+device      adam on 100 million float32 numbers, on JAX's default device: against optax, torch (on CUDA where it has it)
+            and a copy; only where asked for, and by itself
+
+All that is compared is timed in one run and in turn, B C A, C B A …, on one core (but for device), after checking that
+it computes the same. A number in a table is a ratio, the median over the rounds, or has a unit. A target stands at the
+head of its column, and ✗ at what misses it. Nothing fails for being slow: it fails where a contestant computes
+something else.
 
 The modes of symupdates.modes take part by themselves. Another form of the updates, or another way to compile them, is
 one line in ``FORMS`` of bench_compile.py or in ``MODES`` of contestants.py.
@@ -31,6 +37,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SECTIONS = ["update", "mlp", "loop", "rows", "compile", "build", "memory"]
+DEVICE = "device"  # by itself: the others are pinned to one core of the CPU
 
 
 def main(*arguments):
@@ -38,13 +45,17 @@ def main(*arguments):
         print(__doc__)
         return 0
     sections = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
-    if unknown := [section for section in sections if section not in SECTIONS]:
-        print(f"There is no section {', '.join(unknown)}, only {', '.join(SECTIONS)}.", file=sys.stderr)
+    if unknown := [section for section in sections if section not in [*SECTIONS, DEVICE]]:
+        print(f"There is no section {', '.join(unknown)}, only {', '.join([*SECTIONS, DEVICE])}.", file=sys.stderr)
+        return 2
+    if DEVICE in sections and set(sections) != {DEVICE}:
+        print(f"{DEVICE} runs by itself: the other sections are pinned to one core of the CPU.", file=sys.stderr)
         return 2
 
     # One core for all, before any library counts them; and single precision for JAX as well as for PyTensor.
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", JAX_PLATFORMS="cpu")
+    if DEVICE not in sections:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", JAX_PLATFORMS="cpu")
     os.environ["PYTENSOR_FLAGS"] = ",".join(filter(None, [os.environ.get("PYTENSOR_FLAGS"), "floatX=float32"]))
 
     import pytest

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from contestants import CONTESTANTS, MODES, RULES
+from contestants import CONTESTANTS, MODES, RULES, example, three_steps
 
 TARGETS = {
     ("NUMBA", "loop"): 1.05,
@@ -22,10 +22,7 @@ PAIRS = [
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_update(rule, in_turn, report, quick):
     size = 10**6 if quick else 10**7
-    rng = np.random.default_rng(0)
-    p = rng.uniform(-0.1, 0.1, size).astype("float32")
-    g = (rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size)).astype("float32")
-
+    p, g = example(size)
     made = {name: make(rule, p, g) for name, make in CONTESTANTS.items()}
     moved = {name: three_steps(step, value) - p for name, (step, value) in made.items()}
     for name, change in moved.items():
@@ -35,9 +32,3 @@ def test_update(rule, in_turn, report, quick):
     table = f"update of {size:,} float32 elements"
     for name, peer in PAIRS:
         report(table, rule.name, f"{name} / {peer}", times.ratio(name, peer), TARGETS.get((name, peer)))
-
-
-def three_steps(step, value):
-    for _ in range(3):
-        step()
-    return value().copy()

@@ -326,13 +326,20 @@ def by_optax(rule, p, g):
     return step, lambda: np.asarray(p)
 
 
-def by_torch(rule, p, g):
+def by_torch(rule, p, g, device="cpu"):
     import torch
 
-    p = torch.nn.Parameter(torch.from_numpy(p.copy()))
-    p.grad = torch.from_numpy(g)
+    p = torch.nn.Parameter(torch.from_numpy(p.copy()).to(device))
+    p.grad = torch.from_numpy(g).to(device)
     name, arguments = rule.torch
-    return getattr(torch.optim, name)([p], **arguments).step, lambda: p.detach().numpy()
+    update = getattr(torch.optim, name)([p], **arguments).step
+
+    def step():
+        update()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return step, lambda: p.detach().cpu().numpy()
 
 
 CONTESTANTS = {
@@ -341,6 +348,20 @@ CONTESTANTS = {
     "optax": by_optax,
     "torch": by_torch,
 }
+
+
+def example(size):
+    """A parameter and a gradient for them."""
+    rng = np.random.default_rng(0)
+    p = rng.uniform(-0.1, 0.1, size).astype("float32")
+    g = (rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size)).astype("float32")
+    return p, g
+
+
+def three_steps(step, value):
+    for _ in range(3):
+        step()
+    return value().copy()
 
 
 # --- The naive form: Lasagne's, written out for each parameter --------------------------------------------------------
