@@ -363,8 +363,9 @@ def feed(batches, mesh, axis, *, last="refuse", local=False):
     if last not in ("refuse", "pad"):
         raise ValueError(f"last must be 'refuse' or 'pad', not {last!r}.")
     axes = (axis,) if isinstance(axis, str) else tuple(axis)
-    sharding = NamedSharding(automatic(mesh), PartitionSpec(axes))
-    return fed(batches, sharding, number_of_devices("feed", axes, mesh), last == "pad", local)
+    mesh = automatic(mesh)
+    devices = number_of_devices("feed", axes, mesh)
+    return fed(batches, NamedSharding(mesh, PartitionSpec(axes)), devices, last == "pad", local)
 
 
 def fed(batches, sharding, devices, pad, local):
@@ -500,9 +501,8 @@ class Collective(NamedTuple):
 
 
 KINDS = "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"
-INSTRUCTION = re.compile(rf"= (.+?) ({'|'.join(KINDS)})(-start)?\(.*")
-ARRAY = re.compile(r"[a-z]+(\d+)\w*\[([\d,]*)\]")
-GROUP = re.compile(r"replica_groups=(?:\[\d+,(\d+)\]|\{\{([\d,]+)\})")
+INSTRUCTION = re.compile(r"%([\w.-]+) = (.+?) ([\w-]+)\((.*?)\)")  # name, type, operation, operands
+ARRAY = re.compile(r"(?:pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")  # bits of an element, shape
 
 
 def collectives(function, *batch):
@@ -531,17 +531,24 @@ def collectives(function, *batch):
     inputs = program.containers.count(None)
     if len(batch) != inputs:
         raise TypeError(f"the function has {inputs} inputs, and {len(batch)} were given for its batch.")
-    return [collective(line) for line in program.text(batch).splitlines() if INSTRUCTION.search(line)]
+    return collectives_in(program.text(batch))
 
 
-def collective(line):
-    """A line of XLA's text, ``%x = f32[8,4]{1,0} all-reduce(...), replica_groups=[1,8]<=[8]``, or of several arrays."""
-    results, kind, start = INSTRUCTION.search(line).groups()
-    sizes = [int(bits) // 8 * prod(map(int, filter(None, shape.split(",")))) for bits, shape in ARRAY.findall(results)]
-    if start and kind in ("all-gather", "collective-permute"):
-        sizes = sizes[len(sizes) // 2 :]  # operands, then results
-    if kind == "reduce-scatter":
-        per_group, first_group = GROUP.search(line).groups()
-        devices = int(per_group) if per_group else len(first_group.split(","))
-        sizes = [size * devices for size in sizes]
-    return Collective(kind, len(sizes), sum(sizes))
+def collectives_in(text):
+    """Those in XLA's text of a program: ``%x = (f32[8,4]{1,0}, f32[4]{0}) all-reduce(%y, %z), ...``."""
+    instructions = [INSTRUCTION.search(line).groups() for line in text.splitlines() if INSTRUCTION.search(line)]
+    sizes = {name: [bytes_of(*array) for array in ARRAY.findall(type)] for name, type, _, _ in instructions}
+    found = []
+    for name, _, operation, operands in instructions:
+        kind = operation.removesuffix("-start")
+        if kind in KINDS:
+            taken = [sum(sizes[operand]) for operand in re.findall(r"%([\w.-]+)", operands)]
+            made = sizes[name]
+            if len(made) == 2 * len(taken):
+                made = made[len(taken) :]  # what starts one has its operands among its results
+            found.append(Collective(kind, len(taken), max(sum(taken), sum(made))))
+    return found
+
+
+def bytes_of(bits, shape):
+    return int(bits or 8) * prod(int(n) for n in shape.split(",") if n) // 8

@@ -10,7 +10,10 @@ import pytest
 HAVE_JAX = importlib.util.find_spec("jax") is not None
 if HAVE_JAX:
     # PyTensor sets JAX's precision from floatX when it loads this: float64 here, whatever a test sets later.
+    import jax
     import pytensor.link.jax.dispatch  # noqa: F401
+
+    jax.config.update("jax_num_cpu_devices", 8)  # for the meshes of test_sharding.py; all else uses the first
 
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 if HAVE_PYMC and "PYTEST_XDIST_WORKER" not in os.environ:
