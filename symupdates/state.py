@@ -58,6 +58,8 @@ def state_dict(updates):
     ------
     TypeError
         For a key that is not a shared variable, or whose value is not an array or a random generator.
+    ValueError
+        If values are divided among several processes (see :func:`symupdates.sharding.state_dict`).
     """
     return OrderedDict((name, to_array(variable)) for name, variable in named(updates).items())
 
@@ -216,11 +218,19 @@ def to_numpy(updates):
     ----------
     updates : dict or iterable of shared variables
         An updates dict, or the parameters.
+
+    Raises
+    ------
+    ValueError
+        If values are divided among several processes; nothing is changed.
     """
+    arrays = {}
     for variable in updates:
         value = variable.get_value(borrow=True)
         if hasattr(value, "__array__") and not isinstance(value, np.ndarray):
-            variable.set_value(whole_array(variable, value))
+            arrays[variable] = whole_array(variable, value)
+    for variable, array in arrays.items():
+        variable.set_value(array, borrow=True)
 
 
 def summary(updates):
