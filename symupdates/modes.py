@@ -9,16 +9,26 @@ from pytensor.link.jax.linker import JAXLinker
 from pytensor.link.numba.linker import NumbaLinker
 from pytensor.link.utils import raise_with_op
 from pytensor.scalar import ScalarType
+from pytensor.tensor.math import Prod, Sum
 
 __all__ = ["JAX_DONATED", "NUMBA_PER_PARAMETER", "DonatingJAXLinker", "PerParameterNumbaLinker"]
 
 
 class DonatingJAXLinker(JAXLinker):
-    """PyTensor's linker for JAX, with the old values of all that is updated donated.
+    """PyTensor's linker for JAX, with the old values of all that is updated donated, and sums of their own dtype.
 
     XLA then writes the new values into the memory of the old ones, where it would else allocate, and fill, memory for
-    all parameters and state at every call.
+    all parameters and state at every call. PyTensor's linker gives a sum the dtype it accumulates in, double for single
+    precision, without accumulating in it; all that is computed from the sum, such as the gradients behind a softmax,
+    would be of double precision.
     """
+
+    def make_all(self, *args, **kwargs):
+        for node in list(self.fgraph.apply_nodes):
+            if isinstance(node.op, Sum | Prod) and node.op.acc_dtype != node.outputs[0].dtype:
+                in_own_dtype = node.op.clone(acc_dtype=node.outputs[0].dtype)
+                self.fgraph.replace(node.outputs[0], in_own_dtype(*node.inputs), reason="accumulate in its own dtype")
+        return super().make_all(*args, **kwargs)
 
     def fgraph_convert(self, fgraph, **kwargs):
         converted = super().fgraph_convert(fgraph, **kwargs)

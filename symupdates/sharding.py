@@ -332,8 +332,8 @@ def feed(batches, mesh, axis, *, last="refuse", local=False):
     last : {"refuse", "pad"}
         What to do with a batch whose rows the devices do not divide. ``"refuse"`` raises an error. ``"pad"`` appends
         rows of zeros to each batch that is shorter than the first, and to each batch an array of weights, 1 for a row
-        and 0 for an appended one, in floatX: for a loss ``(weights * losses).sum() / weights.sum()``. All batches
-        then have the same shape, and one program serves them.
+        and 0 for an appended one: for a loss ``(weights * losses).sum() / weights.sum()``. They have the dtype of the
+        first array of floats, or else floatX. All batches then have the same shape, and one program serves them.
     local : bool
         With several processes, that each gives its own rows, equally many. They are joined in the order of the
         processes.
@@ -389,7 +389,8 @@ def fed(batches, sharding, devices, pad, local):
             if rows > full:
                 raise ValueError(f"{told} has {rows} rows, more than the {full} that the first was padded to.")
             arrays = [np.concatenate([x, np.zeros((full - rows, *x.shape[1:]), x.dtype)]) for x in arrays]
-            arrays.append((np.arange(full) < rows).astype(pytensor.config.floatX))
+            floats = [x.dtype for x in arrays if x.dtype.kind == "f"]
+            arrays.append((np.arange(full) < rows).astype(floats[0] if floats else pytensor.config.floatX))
         elif rows * processes % devices:
             raise ValueError(
                 f"{told} has {rows} rows, which cannot be divided among {among}. Leave that batch out; or give "

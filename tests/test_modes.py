@@ -5,6 +5,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import HAVE_JAX
+from pytensor.tensor.special import log_softmax
 from table import ROWS
 from test_rules import STEPS, call, make_param, rule_of_each_kind, values
 
@@ -49,6 +50,21 @@ def test_old_values_are_gone_and_new_ones_are_not():
     assert len(su.state_dict(updates)) == 4
     su.to_numpy(updates)
     assert all(type(v.get_value(borrow=True)) is np.ndarray for v in updates)
+
+
+@needs_jax
+def test_a_float32_model_has_float32_arithmetic():
+    """Behind sums as well, which PyTensor accumulates, and on JAX returns, in float64."""
+    import jax
+
+    W = make_param((8, 4), "float32", "W")
+    x, y = pt.tensor("x", shape=(5, 8), dtype="float32"), pt.tensor("y", shape=(5,), dtype="int32")
+    losses = -log_softmax(x @ W, axis=1)[pt.arange(5), y]
+    loss = losses.sum() / (1 + (W**2).sum())
+    step = pytensor.function([x, y], [loss, W.prod()], updates=su.sgd(loss, [W]), mode=JAX_DONATED)
+    arrays = np.ones((5, 8), "float32"), np.zeros(5, "int32")
+    assert [value.dtype for value in step(*arrays)] == ["float32", "float32"]
+    assert "f64" not in str(jax.make_jaxpr(step.vm.jit_fn)(*arrays, W.get_value(borrow=True)))
 
 
 @needs_jax

@@ -374,9 +374,11 @@ def test_padding_makes_all_batches_alike(rows):
     full, short = np.ones((12, 3), "float32"), np.ones((rows, 3), "float32")
     for x, weights in feed([full, short], EIGHT, "data", last="pad"):
         assert (x.shape, x.dtype) == ((16, 3), "float32")
-        assert (weights.shape, weights.dtype) == ((16,), pytensor.config.floatX)
+        assert (weights.shape, weights.dtype) == ((16,), "float32")
     assert float(x.sum()) == 3 * rows and float(weights.sum()) == rows
     assert (np.asarray(weights) == (np.arange(16) < rows)).all()
+    ((_, weights),) = feed([np.arange(12)], EIGHT, "data", last="pad")
+    assert weights.dtype == pytensor.config.floatX
 
 
 @pytest.mark.parametrize(
