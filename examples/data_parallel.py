@@ -46,11 +46,14 @@ def start(args, parser):
     if args.devices:
         jax.config.update("jax_num_cpu_devices", args.devices)
         jax.config.update("jax_platforms", "cpu")
-    if args.cluster:
-        jax.distributed.initialize()
-    elif args.coordinator:
-        jax.distributed.initialize(args.coordinator, args.processes, args.process)
-    elif args.processes or args.process is not None:
+    try:
+        if args.cluster:
+            jax.distributed.initialize()
+        elif args.coordinator:
+            jax.distributed.initialize(args.coordinator, args.processes, args.process)
+    except (ValueError, RuntimeError) as error:
+        parser.error(f"the processes did not find each other: {error}")
+    if not args.coordinator and (args.processes or args.process is not None):
         parser.error("--processes and --process need --coordinator, the address of the first machine.")
     return jax.make_mesh((len(jax.devices()),), ("data",))
 

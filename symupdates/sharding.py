@@ -18,7 +18,7 @@ Three layouts, by what :func:`place` is told:
 ``place(updates, mesh, "data")``        the parameters too, their state with them (ZeRO, stage 3; FSDP)
 ======================================  ================================================================================
 
-and, by the names of the parameters, whatever else: ``{"*/W": PartitionSpec(None, "model")}``.
+and, by the names of the parameters, whatever else: ``{"W*": PartitionSpec(None, "model")}``.
 
 It needs JAX: ``pip install symupdates[jax]``.
 """
@@ -45,7 +45,17 @@ from symupdates import state as states
 from symupdates.core import is_state
 from symupdates.modes import DonatingJAXLinker
 
-__all__ = ["JAX_SHARDED", "Collective", "bytes_per_device", "collectives", "feed", "place", "save", "state_dict"]
+__all__ = [
+    "JAX_SHARDED",
+    "BytesPerDevice",
+    "Collective",
+    "bytes_per_device",
+    "collectives",
+    "feed",
+    "place",
+    "save",
+    "state_dict",
+]
 
 PLACES = WeakKeyDictionary()  # container of a shared variable: the sharding that its values are to have
 
@@ -68,7 +78,7 @@ def place(updates, mesh, params=None, state=None):
         * a PartitionSpec, for all of them;
         * the name of an axis of the mesh, or several: each parameter is divided along its largest dimension that the
           number of those devices divides, or kept whole where there is none;
-        * a mapping of patterns of names (``"*/W"``; the first that fits counts) to one or the other; what fits none is
+        * a mapping of patterns of names (``"W*"``; the first that fits counts) to one or the other; what fits none is
           kept whole.
 
         The default keeps all whole on each device.
@@ -338,10 +348,10 @@ def feed(batches, mesh, axis, *, last="refuse", local=False):
         With several processes, that each gives its own rows, equally many. They are joined in the order of the
         processes.
 
-    Yields
-    ------
-    tuple of jax.Array
-        The arrays of a batch, divided; with ``last="pad"``, and the weights.
+    Returns
+    -------
+    iterator of tuples of jax.Array
+        The arrays of each batch, divided; with ``last="pad"``, the weights after them.
 
     Raises
     ------
@@ -406,9 +416,17 @@ def fed(batches, sharding, devices, pad, local):
 
 
 def state_dict(updates):
-    """The values of all keys of an updates dict, by name, whole, wherever they lie: :func:`symupdates.state_dict`.
+    """The values of all keys of an updates dict, by name, wherever they lie: :func:`symupdates.state_dict`.
 
-    With several processes all have to call it, and each gets all values.
+    Parameters
+    ----------
+    updates : dict
+        An updates dict. With several processes, all have to call this.
+
+    Returns
+    -------
+    OrderedDict
+        Names and whole NumPy arrays, in each process.
     """
     return OrderedDict(gathered(updates))
 
@@ -416,9 +434,13 @@ def state_dict(updates):
 def save(file, updates):
     """Save the values of all keys of an updates dict to a file, once: :func:`symupdates.save`.
 
-    With several processes all have to call it; the first writes the file, one variable after the other, and the others
-    wait until it is there. :func:`symupdates.load` reads it in each process, however many there are then, and on any
-    mesh.
+    Parameters
+    ----------
+    file : str or path
+        The file. The first process writes it, one variable after the other, and the others wait until it is there.
+        :func:`symupdates.load` reads it in each process, however many there are then, and on any mesh.
+    updates : dict
+        An updates dict. With several processes, all have to call this.
 
     Raises
     ------
