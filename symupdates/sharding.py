@@ -57,7 +57,15 @@ __all__ = [
     "state_dict",
 ]
 
-PLACES = WeakKeyDictionary()  # container of a shared variable: the sharding that its values are to have
+PLACES = WeakKeyDictionary()  # container of a shared variable: a list of the sharding that its values are to have
+
+
+def place_of(container):
+    """A list with the sharding that the values of a shared variable are to have, or None; those of an input have none.
+
+    The same list at all times, as the storage of values is.
+    """
+    return [None] if container is None else PLACES.setdefault(container, [None])
 
 
 # --- Layout -----------------------------------------------------------------------------------------------------------
@@ -118,14 +126,14 @@ def place(updates, mesh, params=None, state=None):
     shardings = layout(updates, mesh, params, state)
     values = [put(v.get_value(borrow=True), sharding) for v, sharding in shardings.items()]
     for (variable, sharding), value in zip(shardings.items(), values, strict=True):
-        PLACES[variable.container] = sharding
+        place_of(variable.container)[0] = sharding
         variable.container.storage[0] = value  # where set_value would make it NumPy's
 
 
 def layout(updates, mesh, params, state):
     """The sharding of each key, after refusing what cannot be."""
     mesh = automatic(mesh)
-    names = {variable: name for name, variable in states.named(updates).items() if is_array(name, variable)}
+    names = {variable: name for name, variable in states.named(list(updates)).items() if is_array(name, variable)}
     check_patterns("params", params, [name for variable, name in names.items() if not is_state(variable)])
     check_patterns("state", state, [name for variable, name in names.items() if is_state(variable)])
     specs = {}
@@ -264,6 +272,7 @@ class Program:
     def __init__(self, fn, containers, inputs_of_updates, static, donated):
         self.fn, self.static, self.donated = fn, static, donated
         self.containers, self.inputs_of_updates = containers, inputs_of_updates
+        self.places = [place_of(container) for container in containers]
         self.compiled = {}
 
     def __call__(self, *args):
@@ -272,7 +281,7 @@ class Program:
 
     def laid_out(self, args):
         """The shardings of the inputs, None where :func:`place` said nothing; and the inputs brought there."""
-        shardings = tuple(None if c is None else PLACES.get(c) for c in self.containers)
+        shardings = tuple([place[0] for place in self.places])
         args = [
             x if s is None or getattr(x, "sharding", None) == s else put(x, s)
             for x, s in zip(args, shardings, strict=True)

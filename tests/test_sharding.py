@@ -343,9 +343,6 @@ def test_batches_are_divided_and_copied():
     np.testing.assert_array_equal(one, x)
     np.testing.assert_array_equal(other, y)
     assert {s.data.shape for s in one.addressable_shards} == {(2, 8)}
-    before = x.copy()
-    x += 1
-    np.testing.assert_array_equal(one, before)
     (of_two_axes,) = next(feed([x], mesh_of(2, 4), ("data", "model")))
     assert {s.data.shape for s in of_two_axes.addressable_shards} == {(2, 8)}
     (of_one,) = next(feed([x], mesh_of(2, 4), "model"))
@@ -354,6 +351,30 @@ def test_batches_are_divided_and_copied():
     assert next(feed([labels], EIGHT, "data"))[0].dtype == "int32"
     ((local,),) = feed([x], EIGHT, "data", local=True)
     np.testing.assert_array_equal(local, x)
+
+
+def test_a_batch_may_be_overwritten_once_it_is_fed():
+    """Where JAX on a CPU would take over the memory as it is, at a multiple of 64 bytes."""
+    memory = np.zeros(16 * 8 + 8)
+    first = -memory.ctypes.data % 64 // 8
+    x = memory[first : first + 16 * 8].reshape(16, 8)
+    assert x.ctypes.data % 64 == 0
+    for local in (False, True):
+        x[:] = 1
+        ((fed,),) = feed([x], EIGHT, "data", local=local)
+        x[:] = 2
+        assert (np.asarray(fed) == 1).all()
+
+
+def test_old_values_are_donated():
+    model = Model()
+    place(model.updates, EIGHT, "data")
+    batches = list(feed(batches_of(2), EIGHT, "data"))
+    model.train(*batches[0])
+    old = [v.get_value(borrow=True) for v in model.updates]
+    model.train(*batches[1])
+    assert all(value.is_deleted() for value in old)
+    assert not any(x.is_deleted() for batch in batches for x in batch)
 
 
 def test_a_padded_batch_weighs_what_its_rows_do():
@@ -514,7 +535,7 @@ def test_nothing_is_placed_by_what_is_refused(layout, error, message):
     with pytest.raises(error, match=message):
         place(updates, **({"mesh": EIGHT} | layout))
     assert all(v.get_value(borrow=True) is value for v, value in zip(updates, before, strict=True))
-    assert not any(v.container in sharding.PLACES for v in updates)
+    assert all(sharding.place_of(v.container) == [None] for v in updates)
 
 
 def test_nothing_is_placed_where_memory_ends(monkeypatch):
@@ -532,7 +553,7 @@ def test_nothing_is_placed_where_memory_ends(monkeypatch):
     with pytest.raises(RuntimeError, match="Out of memory"):
         place(model.updates, EIGHT, "data")
     assert all(v.get_value(borrow=True) is value for v, value in zip(model.updates, before, strict=True))
-    assert not any(v.container in sharding.PLACES for v in model.updates)
+    assert all(sharding.place_of(v.container) == [None] for v in model.updates)
 
 
 def test_what_has_no_layout():
