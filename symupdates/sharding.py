@@ -31,6 +31,7 @@ from math import prod
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
+from zlib import crc32
 
 import jax
 import numpy as np
@@ -101,7 +102,8 @@ def place(updates, mesh, params=None, state=None):
         If the mesh is no mesh, a layout none of these, or a value not an array.
     ValueError
         For an axis that the mesh does not have, or that a layout has twice; a layout with more dimensions than the
-        variable; a dimension that the devices do not divide; a pattern that fits no name. Nothing is placed then.
+        variable; a dimension that the devices do not divide; a pattern that fits no name; and if several processes
+        have different values. Nothing is placed then.
 
     Notes
     -----
@@ -110,7 +112,7 @@ def place(updates, mesh, params=None, state=None):
     again, for instance on a mesh of another size, moves the values. :func:`symupdates.to_numpy` makes them NumPy's, for
     another backend.
 
-    With several processes each must place the same values.
+    With several processes all have to call this, with the same values, as after :func:`symupdates.load` of one file.
 
     Examples
     --------
@@ -124,6 +126,7 @@ def place(updates, mesh, params=None, state=None):
     BytesPerDevice(parameters=1024, state=2056)
     """
     shardings = layout(updates, mesh, params, state)
+    check_alike(shardings)
     values = [put(v.get_value(borrow=True), sharding) for v, sharding in shardings.items()]
     for (variable, sharding), value in zip(shardings.items(), values, strict=True):
         place_of(variable.container)[0] = sharding
@@ -235,6 +238,20 @@ def check_spec(name, spec, shape, mesh):
                 "is no multiple of that. Divide another dimension, take another number of devices, or give the name of "
                 "the axis alone, which divides a dimension that it can; nothing was placed."
             )
+
+
+def check_alike(variables):
+    """That all processes have the same values: of arrays in the hosts' memory, by their checksums."""
+    if jax.process_count() == 1:
+        return
+    values = {name: v.get_value(borrow=True) for name, v in states.named(list(variables)).items()}
+    sums = [0 if isinstance(x, jax.Array) else crc32(np.ascontiguousarray(x)) for x in values.values()]
+    of_all = multihost_utils.process_allgather(np.array(sums, "uint32"))
+    if different := [name for name, of_each in zip(values, of_all.T, strict=True) if len(set(of_each.tolist())) > 1]:
+        raise ValueError(
+            f"the processes have different values of {', '.join(different)}; nothing was placed. Each has to build the "
+            "same from the same seed, or load the same checkpoint, a file that all of them see."
+        )
 
 
 def put(value, sharding):

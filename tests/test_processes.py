@@ -83,12 +83,14 @@ def test_two_processes_have_the_numbers_of_one(alone, tmp_path):
     assert (one["written"], other["written"]) == ([str(file)] * 2, [])
     assert list(tmp_path.iterdir()) == [file]
 
-    failed, gathering, numpy = one["errors"]
+    different, failed, gathering, numpy = one["errors"]
+    assert different.startswith("ValueError: the processes have different values of W; nothing was placed.")
+    assert other["errors"][0] == different
     assert failed.startswith(("FileNotFoundError", "NotADirectoryError"))
-    assert other["errors"][0].startswith("OSError: the first process could not write")
+    assert other["errors"][1].startswith("OSError: the first process could not write")
     assert gathering.startswith("ValueError: the value of W/adam/m is divided among several processes. symupdates.sh")
     assert numpy.startswith("ValueError: the value of W")
-    assert other["errors"][1:] == [gathering, numpy]
+    assert other["errors"][2:] == [gathering, numpy]
 
     resumed = Model()
     su.load(file, resumed.updates)

@@ -443,7 +443,7 @@ def test_arrays_of_jax_are_not_brought_to_the_host(monkeypatch):
     assert seen[0] is batch[0] and seen[1] is batch[1]
     model.train(y=batch[1], x=batch[0])
     model.train(np.ones((16, 8)), np.ones((16, 8)))
-    for wrong in (batch[0][0], batch[0][:8], model):
+    for wrong in (batch[0][:, 0], batch[0][:8], model):
         with pytest.raises(TypeError):
             model.train(wrong, batch[1])
 

@@ -11,6 +11,7 @@ import sys
 import warnings
 
 import jax
+import numpy as np
 
 warnings.simplefilter("error")
 told = json.loads(sys.argv[1])
@@ -49,8 +50,20 @@ for t, batch in enumerate(sharding.feed(batches, mesh, "data", local=told["local
     if (t + 1) % 5 == 0:
         sharding.save(told["save"], model.updates)
 
+
+def place_what_differs():
+    other = Model()
+    if told["process"] == 1:
+        other.params[0].set_value(2 * other.params[0].get_value())
+    try:
+        sharding.place(other.updates, mesh)
+    finally:
+        assert all(isinstance(v.get_value(borrow=True), np.ndarray) for v in other.updates)
+
+
 errors = []
 for attempt in (
+    place_what_differs,
     lambda: sharding.save(os.path.join(told["save"], "no", "folder"), model.updates),
     lambda: su.state_dict(model.updates),
     lambda: su.to_numpy(model.updates),
