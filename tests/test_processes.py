@@ -111,7 +111,7 @@ def test_a_run_of_one_process_goes_on_with_two(alone, tmp_path):
     model = Model()
     model.run(batches_of(5))
     su.save(file, model.updates)
-    for result in results_of(2, begin=5, load=str(file), save=str(file), layout="state", local=True):
+    for result in results_of(2, devices=8, begin=5, load=str(file), save=str(file), layout="state", local=True):
         assert_same(result, alone, begin=5)
 
 

@@ -442,7 +442,8 @@ def test_arrays_of_jax_are_not_brought_to_the_host(monkeypatch):
     model.train(*batch)
     assert seen[0] is batch[0] and seen[1] is batch[1]
     model.train(y=batch[1], x=batch[0])
-    model.train(np.ones((16, 8)), np.ones((16, 8)))
+    model.train(np.ones((16, 8)), batch[1].astype("float32"))
+    assert seen[-len(model.updates) - 1].dtype == "float64"
     for wrong in (batch[0][:, 0], batch[0][:8], model):
         with pytest.raises(TypeError):
             model.train(wrong, batch[1])
