@@ -113,6 +113,7 @@ RENAMED = {
     "lasagne.updates.adam(loss, params)": "symupdates.adam(loss, params)",
     "theano.function([x], x.sum(), mode='FAST_RUN')": "pytensor.function([x], x.sum(), mode='FAST_RUN')",
     "np.asarray(1, dtype=theano.config.floatX)": "np.asarray(1, dtype=pytensor.config.floatX)",
+    "lambda x, f=T.nnet.sigmoid, g=theano.function: 1": "lambda x, f=T.sigmoid, g=pytensor.function: 1",
 }
 CHANGED = {
     "T.stack(T.sum(x), y)": "T.stack([T.sum(x), y])",
@@ -135,6 +136,7 @@ GONE = {
     "T.nnet.binary_crossentropy(target=t, output=p)": "-(t * T.log(p) + (1 - t) * T.log1p(-p))",
     "theano.updates.OrderedUpdates()": "dict()",
     "np.cast['float32'](x)": "np.asarray(x, 'float32')",
+    "np.cast[theano.config.floatX](T.inv(x))": "np.asarray(T.reciprocal(x), pytensor.config.floatX)",
     "np.float(x)": "float(x)",
     "np.NaN": "np.nan",
 }
@@ -176,6 +178,7 @@ BY_HAND = [
     ("n = T.nnet.categorical_crossentropy(p, t)", "gone", "T.nnet.categorical_crossentropy(p, t)", "T.arange"),
     ("f = theano.function([x], {'a': x})", "changed", "theano.function([x], {'a': x})", "list of outputs"),
     ("i = theano.In(x, value=1)", "gone", "theano.In(x, value=1)", "functools.partial"),
+    ("i = theano.In(x, 'x', 1)", "gone", "theano.In(x, 'x', 1)", "functools.partial"),
     ("i = theano.Param(x, default=1)", "gone", "theano.Param(x, default=1)", "functools.partial"),
     ("p = theano.clone(q, share_inputs=False)", "changed", "theano.clone(q, share_inputs=False)", "graph_replace"),
     ("s = T.stack(a, b)", "changed", "T.stack(a, b)", "T.stack([a, b])"),

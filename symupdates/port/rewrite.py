@@ -364,9 +364,10 @@ class Script:
         if not isinstance(node, cst.Name | cst.Attribute) or not isinstance(leftmost(node), cst.Name):
             return False
         parent = self.parents[node]
-        if isinstance(parent, cst.Attribute | cst.ImportAlias | cst.Import | cst.ImportFrom | cst.AsName | cst.Param):
+        if isinstance(parent, cst.Attribute | cst.ImportAlias | cst.Import | cst.ImportFrom | cst.AsName):
             return False
-        return not (isinstance(parent, cst.Arg) and parent.keyword is node) and leftmost(node) in self.scopes
+        named = parent.name if isinstance(parent, cst.Param) else getattr(parent, "keyword", None)
+        return node is not named and leftmost(node) in self.scopes
 
     def imported(self, node):
         """The full name of what an expression names, if that was imported: its legacy name, if it has one."""
@@ -534,7 +535,7 @@ class Script:
         new = cst.parse_expression(text) if isinstance(text, str) else text
         inside = isinstance(
             self.parents[node],
-            cst.Assign | cst.AnnAssign | cst.AugAssign | cst.Return | cst.Arg | cst.Expr | cst.Index | cst.Element,
+            cst.Assign | cst.AnnAssign | cst.AugAssign | cst.Return | cst.Arg | cst.Param | cst.Expr | cst.Index | cst.Element,
         )
         if not inside or (isinstance(new, cst.Tuple) and not isinstance(self.parents[node], cst.Assign | cst.Return)):
             new = closed(new)
@@ -806,7 +807,7 @@ class Script:
             self.find(call, "changed", "PyTensor 3 refuses a dict of outputs.", now="a list of outputs")
 
     def default_input(self, call, name):
-        if name.endswith("Param") or argument(call, "value") is not None:
+        if name.endswith("Param") or argument(call, "value", 2) is not None:
             self.find(call, "gone", CHANGES["theano.In"].note, now="functools.partial of the compiled function")
 
     def clone(self, call, name):
@@ -864,9 +865,6 @@ class Script:
         self.moved.add(leftmost(func))
         self.find(call, "silent", OTHER_NUMBERS, plan)
 
-    def cast(self, node, name):
-        """``np.cast[dtype](x)``."""
-
     def softmax_over_all(self, call, name):
         if len(call.args) == 1:
             why = "It normalises over all elements; Theano's did each row."
@@ -879,14 +877,13 @@ class Script:
         func = call.func
         if m.matches(func, m.Subscript()) and isinstance(func.value, cst.Attribute):
             if self.imported(func.value) == "numpy.cast" and len(call.args) == 1:
-                dtype = text_of(func.slice[0])
                 base = text_of(func.value.value)
                 self.plans.pop(func.value, None)
                 self.findings = [f for f in self.findings if f.legacy != text_of(func.value)]
 
                 def plan(updated):
                     args = [updated.args[0].with_changes(comma=cst.MaybeSentinel.DEFAULT)]
-                    args.append(cst.Arg(cst.parse_expression(dtype)))
+                    args.append(cst.Arg(updated.func.slice[0].slice.value))
                     return updated.with_changes(func=cst.parse_expression(f"{base}.asarray"), args=args)
 
                 self.find(call, "gone", CHANGES["numpy.cast"].note, plan)
