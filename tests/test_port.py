@@ -57,6 +57,8 @@ SILENT = {
     "srng.normal(x.shape, ndim=2, std=2.)": "srng.normal(size=x.shape, scale=2.)",
     "srng.normal(x.shape, avg=mu, std=T.exp(s))": "mu + T.exp(s) * srng.normal(size=x.shape)",
     "srng.normal(x.shape, std=a + b)": "(a + b) * srng.normal(size=x.shape)",
+    "srng.normal(None, mu, s)": "srng.normal(size=None, loc=mu, scale=s)",
+    "srng.normal(avg=mu)": "srng.normal(loc=mu)",
     "srng.uniform(x.shape)": "srng.uniform(size=x.shape)",
     "srng.uniform((3, 2), -1, 1)": "srng.uniform(size=(3, 2), low=-1, high=1)",
     "srng.binomial((3, 2), p=0.3)": "srng.binomial(size=(3, 2), p=0.3, n=1)",
@@ -206,6 +208,27 @@ def test_a_variable_that_is_not_always_a_stream_is_left_alone():
     text, findings = ported(lines)
     assert text == lines.rstrip("\n")
     assert [(f.line - 6, f.rewritten) for f in findings if "normal" in f.legacy] == [(2, False), (4, False)]
+
+
+def test_an_argument_is_a_stream_only_where_none_makes_it_one():
+    lines = """\
+def f(srng, x):
+    return srng.normal(0, 1, (3,))
+def g(x):
+    return srng.uniform((3,))
+class A:
+    def __init__(self, theano_rng=None):
+        if theano_rng is None:
+            theano_rng = RandomStreams(1)
+        self.theano_rng = theano_rng
+    def draw(self):
+        return self.theano_rng.normal((3,))
+"""
+    text, findings = ported(lines)
+    assert text == lines.rstrip("\n").replace("uniform((3,))", "uniform(size=(3,))").replace(
+        "theano_rng.normal((3,))", "theano_rng.normal(size=(3,))"
+    )
+    assert [f.line - 6 for f in findings if "normal" in f.legacy or "uniform" in f.legacy] == [4, 11]
 
 
 def hazards(lines, header=HEADER):

@@ -405,11 +405,17 @@ class Script:
         """Whether it is a random stream for sure: made here, or a variable that is never anything else."""
         if isinstance(node, cst.Call):
             return self.function_of(node) in STREAMS
-        if not isinstance(node, cst.Name | cst.Attribute):
+        if not isinstance(node, cst.Name | cst.Attribute) or self.is_argument(node):
             return False
         name = get_full_name_for_node(node)
         values = self.values.get(name, ()) if name not in seen else ()
         return bool(values) and all(v is not None and self.is_stream(v, (*seen, name)) for v in values)
+
+    def is_argument(self, node):
+        """Whether it is an argument of the function around it, other than one whose default is None."""
+        bound = self.scopes[node][node.value] if isinstance(node, cst.Name) and node in self.scopes else ()
+        params = [each.node for each in bound if isinstance(getattr(each, "node", None), cst.Param)]
+        return any(param.default is None or text_of(param.default) != "None" for param in params)
 
     def is_symbolic(self, node, seen=()):
         """Whether it is a symbolic variable, as far as the syntax tells."""
@@ -535,7 +541,15 @@ class Script:
         new = cst.parse_expression(text) if isinstance(text, str) else text
         inside = isinstance(
             self.parents[node],
-            cst.Assign | cst.AnnAssign | cst.AugAssign | cst.Return | cst.Arg | cst.Param | cst.Expr | cst.Index | cst.Element,
+            cst.Assign
+            | cst.AnnAssign
+            | cst.AugAssign
+            | cst.Return
+            | cst.Arg
+            | cst.Param
+            | cst.Expr
+            | cst.Index
+            | cst.Element,
         )
         if not inside or (isinstance(new, cst.Tuple) and not isinstance(self.parents[node], cst.Assign | cst.Return)):
             new = closed(new)
@@ -916,6 +930,7 @@ class Script:
             self.find(call, "silent", why, now="a permutation for each: there is no size")
             return
         moments = method == "normal" and not all(is_number(given[k]) for k in ("avg", "std") if k in given)
+        moments = moments and text_of(given.get("size", "")) not in {"", "None"}  # without, the shape is theirs
 
         def plan(updated):
             args, taken = [], {}
