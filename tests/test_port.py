@@ -391,6 +391,62 @@ def test_imports_in_functions():
     )
 
 
+def test_names_that_are_more_than_an_import():
+    legacy = """\
+try:
+    import theano
+    import theano.tensor as T
+except ImportError:
+    theano = T = None
+def f(g, theano):
+    return g(theano=theano.x)
+def load():
+    global theano
+    import theano
+a = theano is not None and T.inv(x)
+"""
+    other = "def f(g, theano):\n    return g(theano=theano.x)\n"
+    new = legacy.replace("theano", "pytensor").replace("inv", "reciprocal")
+    assert port(legacy)[1] == new.replace(other.replace("theano", "pytensor"), other)
+    legacy = "import theano.tensor as T\nT = f()\ny = T.inv(T.nnet.relu(x + 1))\n"
+    findings, text = port(legacy)
+    assert text == legacy.replace("theano", "pytensor")
+    assert [(f.line, f.rewritten) for f in findings] == [(1, True), (3, False), (3, False)]
+    assert port("from . import theano\ny = theano.tensor.inv(x)\n")[0] == []
+
+
+def test_a_local_t_hides_the_module():
+    legacy = """\
+import theano.tensor as T
+from theano.tensor.nnet import softmax
+def f(x):
+    T = x.shape[0]
+    return softmax(x)
+y = softmax(x)
+"""
+    assert (
+        port(legacy)[1]
+        == """\
+import pytensor.tensor as T
+import pytensor.tensor as pt
+def f(x):
+    T = x.shape[0]
+    return pt.special.softmax(x, axis=-1)
+y = T.special.softmax(x, axis=-1)
+"""
+    )
+
+
+def test_what_would_lose_a_comment_is_left():
+    call = "relu(  # first\n    x,  # second\n    0.1,\n)\n"
+    legacy = f"from theano.tensor.nnet import relu\nimport theano.tensor as T\ny = {call}"
+    findings, text = port(legacy)
+    assert text == legacy.replace("theano.tensor as", "pytensor.tensor as")
+    assert [(f.line, f.rewritten) for f in findings] == [(2, True), (1, False), (3, False)]
+    kept = "y = T.stack(  # one\n    T.inv(a),  # two\n    b,  # three\n)\n"
+    assert port(kept.join(["import theano.tensor as T\n", ""]))[1].count("#") == 3
+
+
 def test_lasagne_with_layers_stays_and_its_updates_go():
     legacy = "import lasagne\nl = lasagne.layers.InputLayer((3, 4))\nu = lasagne.updates.sgd(loss, params, 0.1)\n"
     findings, text = port(legacy)
@@ -428,6 +484,33 @@ def test_helpers_stand_after_the_imports():
         y = relu(T.dot(a, b))
         z = relu(-y)
         """)
+
+
+HELPER = "\n\ndef relu(x):\n    return 0.5 * (x + abs(x))\n"
+OTHERS_NAMED_RELU = [
+    "from mylib import relu\ny = {}(a + b) + relu(3)\n",
+    "y = lambda relu, a: {}(a + 1) + relu(a)\n",
+    "y = [{}(relu + 1) for relu in z]\n",
+    "def relu(x):\n    return {}(x + 1)\n",
+]
+
+
+@pytest.mark.parametrize("lines", OTHERS_NAMED_RELU)
+def test_helpers_take_no_name_that_is_taken(lines):
+    text = port("import theano.tensor as T\n" + lines.format("T.nnet.relu"))[1]
+    assert HELPER.replace("relu", "theano_relu") in text and HELPER not in text.replace(lines, "")
+    assert text.endswith(lines.format("theano_relu").partition("\n")[2])
+    compile(text, "script", "exec")
+
+
+def test_helpers_of_what_stands_before_or_beside_the_import():
+    before = "def f(x):\n    return {}(x + 1)\nimport {}.tensor as T\n"
+    legacy, now = before.format("T.nnet.relu", "theano"), before.format("relu", "pytensor")
+    assert port(legacy)[1] == now + HELPER
+    assert port(legacy + "y = f(3)\n")[1] == now + HELPER + "\n\ny = f(3)\n"
+    findings, text = port("import theano.tensor as T; y = T.nnet.relu(a + b)\n")
+    assert text == "import pytensor.tensor as T; y = T.nnet.relu(a + b)\n"
+    assert [f.rewritten for f in findings] == [True, False]
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples" / "legacy").glob("*.py")), ids=lambda path: path.name)

@@ -324,6 +324,10 @@ class Apply(cst.CSTTransformer):
         return new
 
 
+def comments(node):
+    return sum(isinstance(child, cst.Comment) for child in walk(node))
+
+
 def text_of(nodes):
     """The code of nodes, on one line."""
     nodes = nodes if isinstance(nodes, list | tuple | cst.FlattenSentinel) else [nodes]
@@ -353,7 +357,6 @@ class Script:
         self.arguments = {node.name.value for node in self.nodes if isinstance(node, cst.Param)}
         self.called = set()
         self.helpers = {}  # functions to define, and their arguments and expressions
-        self.defined = {node.name.value for node in self.nodes if isinstance(node, cst.FunctionDef | cst.ClassDef)}
         self.words = {node.value for node in self.nodes if isinstance(node, cst.Name)}
         self.values = self.collect_values()
 
@@ -377,6 +380,30 @@ class Script:
         if name is not None and is_under(name, "pytensor") and not exists(name):
             name = "theano" + name.removeprefix("pytensor")  # half ported: renamed by search and replace
         return name
+
+    def binds_theano(self, node):
+        """Whether it is the name ``theano`` where ``import theano`` binds it, whatever else may."""
+        parent = self.parents[node]
+        scope = self.scopes.get(self.parents[parent] if isinstance(parent, cst.NameItem) else node)
+        if node.value != "theano" or scope is None or (isinstance(parent, cst.Attribute) and parent.attr is node):
+            return False
+        bound = scope["theano"]
+        names = [name for each in bound for name in each.get_qualified_names_for("theano")]
+        return any((name.name, name.source) == ("theano", QualifiedNameSource.IMPORT) for name in names)
+
+    def is_rebound(self, node):
+        """Whether a name that was imported is something else too, None excepted, as after a failed import."""
+        if not isinstance(node, cst.Name) or self.imported(node) is None:
+            return False
+        sources = {name.source for name in self.scopes[node].get_qualified_names_for(node)}
+        values = [value and text_of(value) for value in self.values_of(node)]
+        return sources != {QualifiedNameSource.IMPORT} and set(values) != {"None"}
+
+    def means(self, local, full, near):
+        """Whether a local name means that import where a reference stands, or if None, at the top."""
+        bound = self.scopes[near or self.module][local]
+        names = [name.name for each in bound for name in each.get_qualified_names_for(local)]
+        return set(names) == {full}
 
     def function_of(self, call):
         return self.imported(call.func) if isinstance(call.func, cst.Name | cst.Attribute) else None
@@ -471,9 +498,9 @@ class Script:
                 if isinstance(line, cst.Import) and alias.asname is None:
                     full = full.partition(".")[0]
                 new = under_pytensor(full)
-                if new in {"pytensor", "pytensor.tensor", "symupdates"}:
-                    local = alias.asname.name.value if alias.asname else new.rpartition(".")[2]
-                    words[new] = local
+                local = alias.asname.name.value if alias.asname else full.rpartition(".")[2]
+                if new in {"pytensor", "pytensor.tensor", "symupdates"} and self.means(local, full, root):
+                    words[new] = "pytensor" if local == full == "theano" else local
         module = max((k for k in words if is_under(name, k) and k != name), key=len, default=None)
         if module is None:
             if not any(self.is_at_the_top(line) and self.is_legacy(line) for line in self.imports):
@@ -497,10 +524,19 @@ class Script:
 
     def helper(self, name, arguments, text):
         """The name of a function to define after the imports: of an expression that reads an argument twice."""
-        name = name if name not in self.values and name not in self.defined else f"theano_{name}"
+        name = f"theano_{name}" if self.is_taken(name) else name
         name = name if self.helpers.get(name, (arguments, text)) == (arguments, text) else f"{name}_{len(arguments)}"
         self.helpers[name] = arguments, text
         return name
+
+    def is_taken(self, name):
+        """Whether the script has something of its own under that name."""
+        there = [node for node in self.nodes if isinstance(node, cst.Name) and node.value == name]
+        return any(
+            not isinstance(self.parents[node], cst.Attribute | cst.ImportAlias)
+            and not is_under(self.imported(node) or "", "theano")
+            for node in there
+        )
 
     def is_rewritten_import(self, root):
         """Whether the import that binds that name stays, under PyTensor's name: not so of a module that is gone."""
@@ -509,6 +545,11 @@ class Script:
 
     def is_at_the_top(self, line):
         return self.parents[self.parents[line]] is self.module
+
+    def is_followed_by_helpers(self, line):
+        """Whether it is a legacy import at the top, on a line of imports only: functions can be defined after it."""
+        alone = self.is_at_the_top(line) and all(part in self.imports for part in self.parents[line].body)
+        return alone and self.is_legacy(line)
 
     def full_name(self, line, alias):
         name = get_full_name_for_node(alias.name)
@@ -526,14 +567,26 @@ class Script:
 
     # --- What is said and done --------------------------------------------------------------------------------------
 
-    def find(self, node, kind, why="", plan=None, now=None, legacy=None):
-        """Say something of a node, and plan to replace it if there is a plan."""
+    def find(self, node, kind, why="", plan=None, now=None, legacy=None, moved=None):
+        """Say something of a node, and plan to replace it if there is a plan that is safe.
+
+        It is not where it would lose a comment, or where the name may have been given to something else since its
+        import. `moved` is a reference that the plan takes from its import.
+        """
         start = self.positions[node].start
         legacy = text_of(node) if legacy is None else legacy
         finding = Finding(start.line, start.column + 1, kind, legacy, now or "", why)
         self.findings.append(finding)
-        if plan is not None:
-            self.plans[node] = plan, finding
+        if plan is None:
+            return finding
+        root = leftmost(node.func if isinstance(node, cst.Call) else node)
+        new = plan(node)
+        if comments(new) < comments(node) or self.is_rebound(root):
+            finding.now = text_of(new)
+            return finding
+        self.plans[node] = plan, finding
+        if moved is not None:
+            self.moved.add(leftmost(moved))
         return finding
 
     def replace(self, node, text):
@@ -562,6 +615,9 @@ class Script:
     def rewrite(self):
         lasagne = {name for node in self.references if (name := self.imported(node)) and is_under(name, "lasagne")}
         self.only_updates = all(is_under(name, "lasagne.updates") for name in lasagne)
+        for node in self.nodes:
+            if isinstance(node, cst.Name) and self.binds_theano(node):
+                self.plans[node] = (lambda updated: updated.with_changes(value="pytensor")), None
         for node in self.references:
             self.refer(node)
         for node in self.nodes:
@@ -580,9 +636,6 @@ class Script:
 
     def refer(self, node):
         """What is to be said of a name that was imported, and of its call."""
-        root = leftmost(node)
-        if self.imported(root) == "theano" and root.value == "theano":
-            self.plans[root] = (lambda updated: updated.with_changes(value="pytensor"), None)
         chain = [node]
         while isinstance(chain[-1], cst.Attribute):
             chain.append(chain[-1].value)
@@ -601,13 +654,8 @@ class Script:
 
     def rename(self, node, name):
         if name in BUILTINS:
-            self.moved.add(leftmost(node))
-            self.find(
-                node,
-                CHANGES[name].kind.replace("dropped", "gone"),
-                CHANGES[name].note,
-                self.replace(node, BUILTINS[name]),
-            )
+            kind = CHANGES[name].kind.replace("dropped", "gone")
+            self.find(node, kind, CHANGES[name].note, self.replace(node, BUILTINS[name]), moved=node)
             return True
         new = NAMES.get(name)
         row = CHANGES.get(name)
@@ -626,9 +674,8 @@ class Script:
             return True  # its import brings the new name under the old
         if (spelled := self.spell(new, node)) is None:
             return False
-        self.moved.add(leftmost(node))
         kind = "silent" if row is not None and row.kind == "silent" else "renamed"
-        self.find(node, kind, row.note if row else "", self.replace(node, spelled))
+        self.find(node, kind, row.note if row else "", self.replace(node, spelled), moved=node)
         return True
 
     def isinstance_test(self, node, row):
@@ -650,8 +697,7 @@ class Script:
             if tensor is None:
                 return False
             new = cst.parse_expression(f"lambda {arguments}: {text}").visit(Fill({"T": tensor}))
-            self.moved.add(leftmost(node))
-            self.find(node, kind, why, self.replace(node, new))
+            self.find(node, kind, why, self.replace(node, new), moved=node)
             return True
         given = len(call.args)
         form = next(((a.split(", "), text) for a, text in forms.items() if len(a.split(", ")) == given), None)
@@ -671,7 +717,7 @@ class Script:
             return True
         helper = None
         if any(uses.count(key) > 1 and not is_simple(bound[key].value) for key in names):
-            if tensor is None or not any(self.is_at_the_top(line) and self.is_legacy(line) for line in self.imports):
+            if not any(map(self.is_followed_by_helpers, self.imports)) or self.is_rebound(leftmost(node)):
                 self.find(call, kind, why, now=text)
                 return True
             self.called.add(call)
@@ -685,8 +731,7 @@ class Script:
             arguments = {key: arg.value for key, arg in zip(order, updated.args, strict=True)}
             return self.replace(call, body.visit(Fill(arguments | {"T": tensor})))(updated)
 
-        self.moved.add(leftmost(node))
-        self.find(call, kind, why, plan)
+        self.find(call, kind, why, plan, moved=node)
         return True
 
     def absent(self, node, name):
@@ -717,11 +762,10 @@ class Script:
             if not hasattr(symupdates, function):
                 self.find(node, "gone", f"symupdates has no {function}.")
             elif isinstance(node, cst.Attribute) and (spelled := self.spell(f"symupdates.{function}", node)):
-                self.moved.add(leftmost(node))
-                finding = self.find(node, "renamed", "", self.replace(node, spelled))
+                finding = self.find(node, "renamed", "", self.replace(node, spelled), moved=node)
                 if text_of(cst.parse_expression(spelled)) == finding.legacy:  # of an alias that the import keeps
                     self.findings.remove(finding)
-                    del self.plans[node]
+                    self.plans.pop(node, None)
             return True
         if name == "lasagne":
             return False
@@ -836,8 +880,7 @@ class Script:
             args = [*updated.args[:-1], updated.args[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT), strict]
             return updated.with_changes(func=cst.parse_expression(spelled), args=args)
 
-        self.moved.add(leftmost(call.func))
-        self.find(call, "changed", CHANGES[name].note, plan)
+        self.find(call, "changed", CHANGES[name].note, plan, moved=call.func)
 
     def graph_inputs(self, call, name):
         new = CHANGES[name].pytensor.removeprefix("list(").partition("(")[0]
@@ -845,13 +888,12 @@ class Script:
         if spelled is None or len(call.args) != 1 or call.args[0].keyword or call.args[0].star:
             self.find(call, "changed", CHANGES[name].note, now=CHANGES[name].pytensor)
             return
-        self.moved.add(leftmost(call.func))
 
         def plan(updated):
             new = updated.with_changes(func=cst.parse_expression(spelled), lpar=[], rpar=[])
             return cst.Call(cst.Name("list"), [cst.Arg(new)], lpar=updated.lpar, rpar=updated.rpar)
 
-        self.find(call, "changed", CHANGES[name].note, plan)
+        self.find(call, "changed", CHANGES[name].note, plan, moved=call.func)
 
     def crossentropy(self, call, name):
         forms = CROSSENTROPY_OF.get(self.ndim(call.args[1].value)) if len(call.args) == 2 else None
@@ -876,8 +918,7 @@ class Script:
             args = without(updated.args, {"use_cuda"})
             return updated.with_changes(func=cst.parse_expression(spelled), args=args)
 
-        self.moved.add(leftmost(func))
-        self.find(call, "silent", OTHER_NUMBERS, plan)
+        self.find(call, "silent", OTHER_NUMBERS, plan, moved=func)
 
     def softmax_over_all(self, call, name):
         if len(call.args) == 1:
@@ -1142,13 +1183,13 @@ class Script:
         """Plan the definitions after the last import before the first statement that is no import, nor a setting."""
         body = list(self.module.body)
         tops = [i for i, line in enumerate(body) if any(child in self.imports for child in line.children)]
-        legacy = [i for i in tops if any(child in self.imports and self.is_legacy(child) for child in body[i].children)]
-        used = next(i for i, line in enumerate(body) if i > legacy[0] and any(n in self.called for n in walk(line)))
-        place = max(i for i in tops if i < used)
-        after, following = body[place], body[place + 1]
+        first = next(i for i in tops if any(self.is_followed_by_helpers(line) for line in body[i].body))
+        used = [i for i, line in enumerate(body) if i > first and any(n in self.called for n in walk(line))]
+        place = max(i for i in tops if i < min(used, default=first + 1))
+        after, following = body[place], body[place + 1 : place + 2]
         before, _ = self.plans.get(after, (lambda updated: updated, None))
         blank = [cst.EmptyLine(indent=False)] * 2
-        there = sum(line.comment is None for line in following.leading_lines)
+        there = sum(line.comment is None for each in following for line in each.leading_lines) if following else 2
         definitions = [
             cst.parse_statement(f"def {name}({', '.join(arguments)}):\n    return {text}\n").with_changes(
                 leading_lines=blank
