@@ -437,6 +437,65 @@ y = T.special.softmax(x, axis=-1)
     )
 
 
+def test_modules_that_are_assigned():
+    legacy = """\
+import lasagne
+import theano
+T, U = 1, 2
+T2 = theano.tensor
+nnet = T2.nnet
+rules = lasagne.updates
+def f(x, T2):
+    t = theano.tensor
+    return T2.inv(t.inv(x))
+y = nnet.relu(T2.inv(x))
+before = after
+after = before
+"""
+    findings, text = port(legacy)
+    new = legacy.replace("theano", "pytensor").replace("lasagne.updates", "symupdates").replace("lasagne", "symupdates")
+    new = new.replace("t.inv", "t.reciprocal").replace("y = nnet.relu(T2.inv(x))", "y = relu(T2.reciprocal(x))")
+    assert text.replace(HELPER + "\n\n", "") == new
+    assert [(f.line, f.legacy) for f in findings if not f.rewritten] == [(5, "T2.nnet")]
+
+
+def test_what_is_known_of_a_name_is_said_of_what_is_in_it():
+    lines = "theano.config.device.startswith('gpu')\nf = theano.gof.graph.inputs\ng = T.nnet.nothing.like_it\n"
+    found = [(f.kind, f.rewritten, f.now or f.why) for f in ported(lines)[1]]
+    device, inputs = CHANGES["theano.config.device"], CHANGES["theano.gof.graph.inputs"]
+    assert found == [
+        ("gone", False, device.note),
+        ("gone", False, inputs.pytensor),
+        ("gone", False, "PyTensor has no pytensor.tensor.nnet.nothing.like_it."),
+    ]
+
+
+def test_comments_of_an_import_that_goes_or_is_divided_stay():
+    legacy = """\
+import theano.tensor as T
+def f(x):
+    # one
+
+    from theano.tensor.nnet import relu  # two
+    return relu(x)
+from theano.tensor import (inv,  # three
+                           Rop)  # four
+"""
+    assert (
+        port(legacy)[1]
+        == """\
+import pytensor.tensor as T
+def f(x):
+    # one
+    # two
+    return 0.5 * (x + abs(x))
+# three
+from pytensor.tensor import reciprocal as inv  # four
+from pytensor.gradient import Rop
+"""
+    )
+
+
 def test_what_would_lose_a_comment_is_left():
     call = "relu(  # first\n    x,  # second\n    0.1,\n)\n"
     legacy = f"from theano.tensor.nnet import relu\nimport theano.tensor as T\ny = {call}"

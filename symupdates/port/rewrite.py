@@ -229,6 +229,12 @@ def exists(name):
     return True
 
 
+def row_of_gone(name):
+    """The row of the table that says that a name, or what it is in, is gone; or None."""
+    rows = (row for row in CHANGES.values() if row.kind in {"dropped", "absent"})
+    return next((row for row in rows if is_under(name, row.name)), None)
+
+
 def under_pytensor(name):
     """The name with ``pytensor`` in the place of ``theano``."""
     return "pytensor" + name.removeprefix("theano") if is_under(name, "theano") else name
@@ -324,8 +330,8 @@ class Apply(cst.CSTTransformer):
         return new
 
 
-def comments(node):
-    return sum(isinstance(child, cst.Comment) for child in walk(node))
+def comments_in(node):
+    return [child for child in walk(node) if isinstance(child, cst.Comment)]
 
 
 def text_of(nodes):
@@ -372,14 +378,27 @@ class Script:
         named = parent.name if isinstance(parent, cst.Param) else getattr(parent, "keyword", None)
         return node is not named and leftmost(node) in self.scopes
 
-    def imported(self, node):
+    def imported(self, node, seen=()):
         """The full name of what an expression names, if that was imported: its legacy name, if it has one."""
-        names = self.scopes[leftmost(node)].get_qualified_names_for(node) if leftmost(node) in self.scopes else ()
+        root = leftmost(node)
+        if (module := self.module_assigned_to(root)) is not None and root.value not in seen:
+            name = self.imported(module, (*seen, root.value))
+            return name + text_of(node).removeprefix(root.value) if name is not None and self.is_prefix(name) else None
+        names = self.scopes[root].get_qualified_names_for(node) if root in self.scopes else ()
         names = sorted(name.name for name in names if name.source is QualifiedNameSource.IMPORT)
         name = next((name for name in names if is_under(name, "theano")), names[0] if names else None)
         if name is not None and is_under(name, "pytensor") and not exists(name):
             name = "theano" + name.removeprefix("pytensor")  # half ported: renamed by search and replace
         return name
+
+    def module_assigned_to(self, node):
+        """What a name stands for that is assigned once, as in ``T = theano.tensor``, or None."""
+        bound = [*self.scopes[node][node.value]] if isinstance(node, cst.Name) and node in self.scopes else []
+        target = getattr(bound[0], "node", None) if len(bound) == 1 else None
+        if not isinstance(target, cst.Name) or target is node:
+            return None
+        assign = self.parents[self.parents[target]]
+        return assign.value if isinstance(assign, cst.Assign) and self.is_reference(assign.value) else None
 
     def binds_theano(self, node):
         """Whether it is the name ``theano`` where ``import theano`` binds it, whatever else may."""
@@ -393,7 +412,7 @@ class Script:
 
     def is_rebound(self, node):
         """Whether a name that was imported is something else too, None excepted, as after a failed import."""
-        if not isinstance(node, cst.Name) or self.imported(node) is None:
+        if not isinstance(node, cst.Name) or self.imported(node) is None or self.module_assigned_to(node) is not None:
             return False
         sources = {name.source for name in self.scopes[node].get_qualified_names_for(node)}
         values = [value and text_of(value) for value in self.values_of(node)]
@@ -581,7 +600,7 @@ class Script:
             return finding
         root = leftmost(node.func if isinstance(node, cst.Call) else node)
         new = plan(node)
-        if comments(new) < comments(node) or self.is_rebound(root):
+        if len(comments_in(new)) < len(comments_in(node)) or self.is_rebound(root):
             finding.now = text_of(new)
             return finding
         self.plans[node] = plan, finding
@@ -736,19 +755,22 @@ class Script:
 
     def absent(self, node, name):
         """Report a name that PyTensor has not, or that has changed wherever it stands."""
-        row = CHANGES.get(name)
-        if row is not None and row.kind in {"dropped", "absent"}:
-            self.find(node, "gone", row.note, now=row.pytensor or "")
+        if name in ALWAYS_CHANGED:
+            self.find(node, "changed", CHANGES[name].note, now=CHANGES[name].pytensor)
             return True
-        if row is not None and name in ALWAYS_CHANGED:
-            self.find(node, "changed", row.note, now=row.pytensor)
-            return True
-        if row is None and is_under(name, "theano") and not exists(under_pytensor(name)):
-            longer = any(is_under(known, name) for known in (*CHANGES, *EXPRESSIONS, *NAMES))
-            if isinstance(self.parents[node], cst.Attribute) or not longer:
-                self.find(node, "gone", f"PyTensor has no {under_pytensor(name)}.")
-                return True
-        return False
+        if row_of_gone(name) is None and not (is_under(name, "theano") and not exists(under_pytensor(name))):
+            return False
+        self.gone(node, name)
+        return True
+
+    def gone(self, node, name, legacy=None):
+        """Say what is known of a name that is gone."""
+        if is_under(name, "lasagne"):
+            self.find(node, "gone", LASAGNE, legacy=legacy)
+            return
+        row = CHANGES.get(name) or row_of_gone(name)
+        why, now = (row.note, row.pytensor) if row is not None else ("", None)
+        self.find(node, "gone", why or f"PyTensor has no {under_pytensor(name)}.", now=now, legacy=legacy)
 
     def lasagne(self, node, name):
         if is_under(name, "lasagne.updates"):
@@ -757,11 +779,12 @@ class Script:
             if function in {"apply_momentum", "apply_nesterov_momentum"} and isinstance(call, cst.Call):
                 if call.func is node and argument(call, "params", 1) is None and not any(a.star for a in call.args):
                     self.find(call, "silent", MOMENTUM, now=text_of(call)[:-1] + ", params=params)")
-            if not function or "." in function:
-                return bool(not function)
-            if not hasattr(symupdates, function):
+            if "." in function:
+                return False
+            if function and not hasattr(symupdates, function):
                 self.find(node, "gone", f"symupdates has no {function}.")
-            elif isinstance(node, cst.Attribute) and (spelled := self.spell(f"symupdates.{function}", node)):
+            elif isinstance(node, cst.Attribute) and (spelled := self.spell(f"symupdates.{function or '*'}", node)):
+                spelled = spelled.removesuffix(".*")
                 finding = self.find(node, "renamed", "", self.replace(node, spelled), moved=node)
                 if text_of(cst.parse_expression(spelled)) == finding.legacy:  # of an alias that the import keeps
                     self.findings.remove(finding)
@@ -1217,8 +1240,11 @@ class Script:
 
             def plan(updated):
                 if not new:
-                    return cst.RemoveFromParent()
-                lines = [updated.with_changes(body=[new[0]])]
+                    lines = [cst.EmptyLine(comment=each) for each in comments_in(updated)]
+                    return cst.FlattenSentinel(lines)
+                lost = comments_in(line) if sum(len(comments_in(each)) for each in new) < len(comments_in(line)) else []
+                above = [*updated.leading_lines, *(cst.EmptyLine(comment=each) for each in lost)]
+                lines = [updated.with_changes(body=[new[0]], leading_lines=above)]
                 lines += [cst.SimpleStatementLine([statement]) for statement in new[1:]]
                 return cst.FlattenSentinel(lines)
 
@@ -1264,7 +1290,7 @@ class Script:
             elif not self.is_free(line, local, full) or full not in (*HANDLERS, *EXPRESSIONS, *BUILTINS):
                 if not (self.is_free(line, local, full) and self.is_prefix(full)):
                     stay.append(alias)
-                    self.gone_import(alias, full)
+                    self.gone(alias, full, legacy=full)
         if len(stay) == len(line.names):
             return None
         if len(groups) == 1 and not stay and None not in groups:
@@ -1287,16 +1313,6 @@ class Script:
     def has_plain_import(self):
         plain = [line for line in self.imports if isinstance(line, cst.Import) and self.is_at_the_top(line)]
         return any(text_of(alias.name) == "theano" and not alias.asname for line in plain for alias in line.names)
-
-    def gone_import(self, node, full):
-        if is_under(full, "lasagne"):
-            self.find(node, "gone", LASAGNE, legacy=full)
-            return
-        row = next(
-            (row for row in CHANGES.values() if is_under(full, row.name) and row.kind in {"dropped", "absent"}), None
-        )
-        why = row.note if row is not None and row.note else f"PyTensor has no {under_pytensor(full)}."
-        self.find(node, "gone", why, now=(row.pytensor or "") if row is not None else "", legacy=full)
 
     def is_prefix(self, full):
         """Whether it is a module of which parts are known: `theano.tensor.nnet`, `theano.gof`."""
@@ -1340,7 +1356,7 @@ class Script:
                 if not exists(target):
                     free = self.is_free(line, local or "theano", full)
                     if not (free and self.is_prefix(full)):
-                        self.gone_import(line, full)
+                        self.gone(line, full, legacy=full)
                         if local:
                             new.append(alias)
                             continue
