@@ -849,7 +849,33 @@ def test_other_files_are_done_where_one_cannot_be(script, tmp_path, capsys):
     assert status == 2 and script.read_text(encoding="utf-8") == NEW
     assert errors[0] == f"{tmp_path / 'none.py'}: No such file or directory"
     assert errors[1].startswith(f"{tmp_path}: a directory")
-    assert errors[2].startswith(f"{bad}: ") and len(errors) == 3
+    assert errors[2].startswith(f"{bad}: ") and "Save it in UTF-8" in errors[2] and len(errors) == 3
+
+
+@pytest.mark.parametrize("declared", ["nosuch", "ascii"])
+def test_a_declared_encoding_that_is_not_its_own(declared, script, capsys):
+    content = f"# coding: {declared}\n{SCRIPT}s = 'η'\n".encode()
+    script.write_bytes(content)
+    assert command.main(["--write", str(script)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{script}: ") and "declare its encoding" in error and error.count("\n") == 1
+    assert script.read_bytes() == content
+
+
+def test_an_expression_that_is_too_deep(script, tmp_path, capsys):
+    deep = tmp_path / "deep.py"
+    deep.write_text(f"import theano\nx = {'+'.join(['a'] * 3000)}\n", encoding="utf-8")
+    assert command.main(["--write", str(deep), str(script)]) == 2
+    assert capsys.readouterr().err.startswith(f"{deep}: an expression in it is too long")
+    assert script.read_text(encoding="utf-8") == NEW
+
+
+def test_a_read_only_script_stays(script, capsys):
+    script.chmod(0o444)
+    assert command.main(["--write", str(script)]) == 2
+    assert capsys.readouterr().err == f"{script}: read-only: chmod u+w {script}, to have it rewritten.\n"
+    assert script.read_text(encoding="utf-8") == SCRIPT and script.stat().st_mode & 0o777 == 0o444
+    assert command.main([str(script)]) == 1
 
 
 def test_without_libcst_it_says_what_to_install(script, monkeypatch, capsys):
@@ -861,9 +887,9 @@ def test_without_libcst_it_says_what_to_install(script, monkeypatch, capsys):
 
 
 def test_the_command_from_a_shell(script):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}  # which has no arrow
     line = [sys.executable, "-m", "symupdates.port", "--write", str(script)]
-    done = subprocess.run(line, capture_output=True, encoding="utf-8", env=environment)
+    done = subprocess.run(line, capture_output=True, encoding="ascii", env=environment)
     assert (done.returncode, done.stderr) == (0, "") and "2 rewritten, 0 by hand" in done.stdout
     assert script.read_text(encoding="utf-8") == NEW
 
