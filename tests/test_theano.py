@@ -3,6 +3,7 @@
 import collections
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,7 @@ from symupdates.theano.tensor.shared_randomstreams import RandomStreams
 import symupdates
 import symupdates.theano as theano
 from symupdates.theano import names
+from symupdates.theano.modules import modules
 
 X = np.array([[0.5, -1.0, 2.0], [0.0, 3.0, -0.25]])
 
@@ -74,10 +76,21 @@ def test_what_was_changed_or_dropped_is_served(row):
 
 
 def served(name):
-    thing = theano
+    thing, path = theano, "symupdates.theano"
     for part in name.split(".")[1:]:
-        thing = getattr(thing, part)
+        path = f"{path}.{part}"
+        thing = sys.modules.get(path) or getattr(thing, part)
     return thing
+
+
+def test_functions_that_a_module_is_named_after_are_functions():
+    x = T.constant(X)
+    hidden = {"tensor.var", "tensor.sort", "compile.function", "scan_module.scan"}
+    parents = {path: served(f"theano.{path}".rpartition(".")[0]) for path in modules()}
+    own = {path for path, parent in parents.items() if getattr(parent, path.rpartition(".")[2]) is modules()[path]}
+    assert set(modules()) - own == hidden
+    for value, right in zip(values(T.var(x, axis=0), T.sort(x)), [X.var(axis=0), np.sort(X)], strict=True):
+        np.testing.assert_allclose(value, right, rtol=1e-12)
 
 
 def test_names_that_are_nowhere_are_attribute_errors_with_what_is_known():
@@ -302,6 +315,11 @@ def test_renamed_functions():
     assert T.flatten(T.tensor3(), outdim=2).ndim == 2
     one = values(T.stack(T.constant(1.0), T.constant(2.0), T.constant(3.0)))[0]
     assert one.tolist() == [1, 2, 3]
+    stacks = values(T.stack([x, x], 1), T.stack(tensors=[x, x], axis=1), T.stack(x), *T.split(x, [1, 2], 2, axis=1))
+    for value, right in zip(stacks, [*[np.stack([X, X], axis=1)] * 2, X[None], X[:, :1], X[:, 1:]], strict=True):
+        np.testing.assert_array_equal(value, right)
+    assert theano._asarray([1], dtype="float32").dtype == "float32"
+    assert theano.version.short_version == theano.version.version == theano.__version__
 
 
 def test_broadcasting_patterns():
@@ -628,6 +646,8 @@ def test_config(monkeypatch):
     monkeypatch.setattr(pytensor.config, "floatX", pytensor.config.floatX)
     theano.config.floatX = "float32"
     assert pytensor.config.floatX == "float32" == T.config.floatX
+    theano.config.optimizer = "fast_compile"  # which PyTensor fixes at its import
+    theano.config.warn.subtensor_merge_bug = False
     with theano.change_flags(floatX="float64", compute_test_value="off"):
         assert T.matrix().dtype == "float64"
     with pytest.raises(ValueError, match="mode='JAX'"):
@@ -686,7 +706,11 @@ def test_install_refuses_a_real_theano(monkeypatch, tmp_path):
 
 def test_flags_of_the_environment(monkeypatch):
     monkeypatch.setattr(pytensor.config, "floatX", pytensor.config.floatX)
-    monkeypatch.setenv("THEANO_FLAGS", "floatX=float32,device=cpu,nvcc.fastmath=True")
+    monkeypatch.setenv("THEANO_FLAGS", "floatX=float8")
+    with pytest.raises(ValueError, match="float8"):
+        theano.install()
+    assert "theano" not in sys.modules
+    monkeypatch.setenv("THEANO_FLAGS", "floatX=float32,device=cpu,optimizer=fast_compile,nvcc.fastmath=True")
     theano.install()
     theano.uninstall()
     assert pytensor.config.floatX == "float32"
@@ -716,6 +740,24 @@ def test_the_command_runs_a_script_as_python_does(tmp_path):
     done = subprocess.run([*command, str(script), "-a", "1"], capture_output=True, text=True)
     assert (done.stderr, done.returncode) == ("", 3)
     assert done.stdout == f"{script} {[str(script), '-a', '1']} 2 symupdates.theano\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("none.py", None, "there is no file none.py"),
+        (".", None, "there is no file ."),
+        ("old.py", b"import theano\nprint 'a'\n", "If it is Python 2, 2to3 -w"),
+    ],
+)
+def test_the_command_says_what_is_wrong_with_a_script(name, content, why, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    environment = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(symupdates.__file__))}
+    command = [sys.executable, "-m", "symupdates.theano", name]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 1 and why in done.stderr and name in done.stderr
+    assert content is not None or done.stderr.count("\n") == 1
 
 
 def test_the_command_explains_itself():

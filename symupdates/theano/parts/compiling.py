@@ -15,6 +15,7 @@ from pytensor.scan import views
 from pytensor.tensor.type import DenseTensorType
 
 from symupdates.core import like
+from symupdates.theano.parts.compat import _asarray as _asarray
 
 __all__ = [
     "Function",
