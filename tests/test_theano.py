@@ -1,8 +1,10 @@
 """symupdates.theano: legacy calls have Theano's results, by hand; what cannot be served says so; install and run."""
 
 import collections
+import copy
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 import textwrap
@@ -12,6 +14,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+import scipy.sparse
 import symupdates.theano.tensor as T
 from scipy.special import expit, log_softmax, softmax
 from scipy.stats import truncnorm
@@ -23,6 +26,7 @@ from symupdates.theano.tensor.shared_randomstreams import RandomStreams
 import symupdates
 import symupdates.theano as theano
 from symupdates.theano import names
+from symupdates.theano.modules import modules
 
 X = np.array([[0.5, -1.0, 2.0], [0.0, 3.0, -0.25]])
 
@@ -74,10 +78,21 @@ def test_what_was_changed_or_dropped_is_served(row):
 
 
 def served(name):
-    thing = theano
+    thing, path = theano, "symupdates.theano"
     for part in name.split(".")[1:]:
-        thing = getattr(thing, part)
+        path = f"{path}.{part}"
+        thing = sys.modules.get(path) or getattr(thing, part)
     return thing
+
+
+def test_functions_that_a_module_is_named_after_are_functions():
+    x = T.constant(X)
+    hidden = {"tensor.var", "tensor.sort", "compile.function", "scan_module.scan"}
+    parents = {path: served(f"theano.{path}".rpartition(".")[0]) for path in modules()}
+    own = {path for path, parent in parents.items() if getattr(parent, path.rpartition(".")[2]) is modules()[path]}
+    assert set(modules()) - own == hidden
+    for value, right in zip(values(T.var(x, axis=0), T.sort(x)), [X.var(axis=0), np.sort(X)], strict=True):
+        np.testing.assert_allclose(value, right, rtol=1e-12)
 
 
 def test_names_that_are_nowhere_are_attribute_errors_with_what_is_known():
@@ -168,6 +183,8 @@ def test_seeds_repeat_draws():
     np.testing.assert_array_equal(again, [f() for _ in range(3)])
     np.testing.assert_array_equal(values(MRG_RandomStreams().normal((3,))), values(MRG_RandomStreams().normal((3,))))
     assert not np.array_equal(values(RandomStreams().normal((3,))), values(RandomStreams().normal((3,))))
+    lists = [values(MRG_RandomStreams([1, 2, 3, 4, 5, k]).normal((3,)))[0].tolist() for k in (6, 6, 7)]
+    assert lists[0] == lists[1] != lists[2]
     with pytest.raises(ValueError, match="must not be 0"):
         MRG_RandomStreams(0)
 
@@ -241,6 +258,9 @@ def test_counts_and_orders():
     assert {value: (chosen == value).mean().round(1) for value in (2, 4, 8)}[2] == 0.5
     assert sorted(all_three) == [0, 1, 2]
     assert (two[:, 0] != two[:, 1]).all()
+    different = values(srng.multinomial_wo_replacement(n=2, pvals=np.tile([[0.7, 0.2, 0.1]], (300, 1))))[0]
+    assert (different[:, 0] != different[:, 1]).all()
+    assert values(srng.binomial((50,), prob=1.0))[0].tolist() == [1] * 50
     first_then_second = np.mean((two[:, 0] == 0) & (two[:, 1] == 1))
     assert abs(first_then_second - 0.7 * 0.2 / 0.3) < 5 * (0.25 / 3000) ** 0.5
     assert np.sort(shuffled, axis=1).tolist() == np.sort(X, axis=1).tolist()
@@ -302,6 +322,11 @@ def test_renamed_functions():
     assert T.flatten(T.tensor3(), outdim=2).ndim == 2
     one = values(T.stack(T.constant(1.0), T.constant(2.0), T.constant(3.0)))[0]
     assert one.tolist() == [1, 2, 3]
+    stacks = values(T.stack([x, x], 1), T.stack(tensors=[x, x], axis=1), T.stack(x), *T.split(x, [1, 2], 2, axis=1))
+    for value, right in zip(stacks, [*[np.stack([X, X], axis=1)] * 2, X[None], X[:, :1], X[:, 1:]], strict=True):
+        np.testing.assert_array_equal(value, right)
+    assert theano._asarray([1], dtype="float32").dtype == "float32"
+    assert theano.version.short_version == theano.version.version == theano.__version__
 
 
 def test_broadcasting_patterns():
@@ -351,9 +376,10 @@ def test_linear_algebra():
         T.slinalg.solve_lower_triangular(A, b),
         T.slinalg.solve_upper_triangular(A, b),
         T.nlinalg.alloc_diag(b),
+        theano.dot(theano.sparse.as_sparse_variable(scipy.sparse.csr_matrix(a)), A),
     )
     expected = [np.linalg.inv(a), 11, 7, np.linalg.cholesky(a), np.linalg.solve(a, [1, 2])]
-    expected += [np.linalg.solve(np.tril(a), [1, 2]), np.linalg.solve(np.triu(a), [1, 2]), np.diag([1, 2])]
+    expected += [np.linalg.solve(np.tril(a), [1, 2]), np.linalg.solve(np.triu(a), [1, 2]), np.diag([1, 2]), a @ a]
     for value, right in zip(found, expected, strict=True):
         np.testing.assert_allclose(value, right, rtol=1e-12)
 
@@ -475,6 +501,11 @@ def test_batch_normalization():
     column, m = (slice(None), None), 20
     std = np.sqrt(variance + 1e-3)
     y = x[:, :, 0]
+    wide = [T.constant(value[None, :, None]) for value in (gamma, beta)]
+    kept = values(*bn.batch_normalization_train(T.constant(x), *wide, axes=[2, 0]))[:2]
+    np.testing.assert_allclose(kept[1], mean[None, :, None], rtol=1e-10)
+    inside = (x - mean[column]) / np.sqrt(variance + 1e-4)[column] * gamma[column] + beta[column]
+    np.testing.assert_allclose(kept[0], inside, rtol=1e-10)
     expected = [
         (x - mean[column]) / std[column] * gamma[column] + beta[column],
         mean,
@@ -519,6 +550,10 @@ def test_inputs_with_defaults_and_updates():
     assert [accumulate(1.0), accumulate(2.0), accumulate(4.0)] == [10, 11, 13]
     accumulate["total"] = 0.5
     assert (accumulate(1.0), accumulate["total"]) == (0.5, 1.5)
+    f["x"] = 4.0
+    assert (f(), f["x"]) == (8, 4)
+    f = theano.function([x, theano.In(y, value=2.0)], x * y)
+    assert copy.copy(f)(3.0) == 6
     with pytest.raises(TypeError, match="needs a value for the input x"):
         f()
     with pytest.raises(TypeError, match="no input 'z'"):
@@ -597,6 +632,11 @@ def test_clone():
     w.set_value(7.0)
     assert own.get_value() == 7  # a common value
     assert w not in inputs_of([theano.clone(z, share_inputs=False)])
+    assert w not in inputs_of([theano.clone(z, copy_inputs=False)])
+    with pytest.raises(TypeError):
+        theano.clone(z, {x: T.vector()})
+    assert theano.gof.graph.is_same_graph(x * w + 1, y * w + 1, givens={x: y})
+    assert set(inputs_of([z], blockers=[z.owner.inputs[0]])) == {y}
     assert theano.clone(z, share_inputs=True).eval({x: 1.0, y: 1.0}) == 8
     assert theano.gof.graph.is_same_graph(theano.clone(z), z)
     assert not theano.gof.graph.is_same_graph(z, z + 1)
@@ -628,6 +668,8 @@ def test_config(monkeypatch):
     monkeypatch.setattr(pytensor.config, "floatX", pytensor.config.floatX)
     theano.config.floatX = "float32"
     assert pytensor.config.floatX == "float32" == T.config.floatX
+    theano.config.optimizer = "fast_compile"  # which PyTensor fixes at its import
+    theano.config.warn.subtensor_merge_bug = False
     with theano.change_flags(floatX="float64", compute_test_value="off"):
         assert T.matrix().dtype == "float64"
     with pytest.raises(ValueError, match="mode='JAX'"):
@@ -658,7 +700,9 @@ def test_install_registers_theano_and_uninstall_takes_it_back(installed):
     assert namespace["stack"] is T.stack
     assert namespace["tanh"] is pt.tanh
     theano.install()  # again does nothing
+    finders = len(sys.meta_path)
     theano.uninstall()
+    assert len(sys.meta_path) == finders - 1 and sys.modules.get("lasagne.updates") is not symupdates
     assert not [name for name in sys.modules if name.split(".")[0] == "theano"]
     assert not hasattr(inspect, "getargspec")
     theano.uninstall()
@@ -686,7 +730,11 @@ def test_install_refuses_a_real_theano(monkeypatch, tmp_path):
 
 def test_flags_of_the_environment(monkeypatch):
     monkeypatch.setattr(pytensor.config, "floatX", pytensor.config.floatX)
-    monkeypatch.setenv("THEANO_FLAGS", "floatX=float32,device=cpu,nvcc.fastmath=True")
+    monkeypatch.setenv("THEANO_FLAGS", "floatX=float8")
+    with pytest.raises(ValueError, match="float8"):
+        theano.install()
+    assert "theano" not in sys.modules
+    monkeypatch.setenv("THEANO_FLAGS", "floatX=float32,device=cpu,optimizer=fast_compile,nvcc.fastmath=True")
     theano.install()
     theano.uninstall()
     assert pytensor.config.floatX == "float32"
@@ -716,6 +764,24 @@ def test_the_command_runs_a_script_as_python_does(tmp_path):
     done = subprocess.run([*command, str(script), "-a", "1"], capture_output=True, text=True)
     assert (done.stderr, done.returncode) == ("", 3)
     assert done.stdout == f"{script} {[str(script), '-a', '1']} 2 symupdates.theano\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("none.py", None, "there is no file none.py"),
+        (".", None, "there is no file ."),
+        ("old.py", b"import theano\nprint 'a'\n", "If it is Python 2, 2to3 -w"),
+    ],
+)
+def test_the_command_says_what_is_wrong_with_a_script(name, content, why, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    environment = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(symupdates.__file__))}
+    command = [sys.executable, "-m", "symupdates.theano", name]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 1 and why in done.stderr and name in done.stderr
+    assert content is not None or done.stderr.count("\n") == 1
 
 
 def test_the_command_explains_itself():

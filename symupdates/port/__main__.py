@@ -3,8 +3,10 @@
 import argparse
 import difflib
 import shutil
+import stat
 import sys
 from collections import Counter
+from errno import EACCES
 from pathlib import Path
 
 from symupdates.port import port
@@ -39,7 +41,7 @@ def main(argv=None):
     for script in args.scripts:
         try:
             left = handle(Path(script), args)
-        except (OSError, SyntaxError, UnicodeError, ImportError) as error:
+        except (OSError, SyntaxError, UnicodeError, ImportError, RecursionError) as error:
             print(f"{script}: {message(error)}", file=sys.stderr)
             status = 2
         else:
@@ -51,8 +53,12 @@ def message(error):
     """What went wrong, in a line."""
     if isinstance(error, SyntaxError) and error.lineno is not None:
         return f"line {error.lineno}: {error.msg}"
+    if isinstance(error, SyntaxError | UnicodeError):
+        return f"{error}. Save it in UTF-8, or declare its encoding in the first line, as in # coding: latin-1."
     if isinstance(error, IsADirectoryError):
         return "a directory: give the scripts in it, as in folder/*.py."
+    if isinstance(error, RecursionError):
+        return "an expression in it is too long, or too deep: divide it, with variables for its parts."
     return getattr(error, "strerror", None) or str(error)
 
 
@@ -76,6 +82,8 @@ def handle(script, args):
         sys.stdout.writelines(difflib.unified_diff(old, new, f"{script} (legacy)", f"{script} (ported)"))
     if args.write and rewritten != source:
         file = script.resolve()  # of a link, what it stands for
+        if not file.stat().st_mode & stat.S_IWUSR:  # which would not keep it from being replaced
+            raise PermissionError(EACCES, f"read-only: chmod u+w {script}, to have it rewritten.")
         with replacing(file) as stream:
             shutil.copymode(file, stream.name)
             stream.write(rewritten)
@@ -91,4 +99,6 @@ def handle(script, args):
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # what a terminal cannot show is no reason to stop
+    sys.stderr.reconfigure(errors="replace")
     sys.exit(main())

@@ -229,6 +229,12 @@ def exists(name):
     return True
 
 
+def row_of_gone(name):
+    """The row of the table that says that a name, or what it is in, is gone; or None."""
+    rows = (row for row in CHANGES.values() if row.kind in {"dropped", "absent"})
+    return next((row for row in rows if is_under(name, row.name)), None)
+
+
 def under_pytensor(name):
     """The name with ``pytensor`` in the place of ``theano``."""
     return "pytensor" + name.removeprefix("theano") if is_under(name, "theano") else name
@@ -324,6 +330,10 @@ class Apply(cst.CSTTransformer):
         return new
 
 
+def comments_in(node):
+    return [child for child in walk(node) if isinstance(child, cst.Comment)]
+
+
 def text_of(nodes):
     """The code of nodes, on one line."""
     nodes = nodes if isinstance(nodes, list | tuple | cst.FlattenSentinel) else [nodes]
@@ -353,7 +363,6 @@ class Script:
         self.arguments = {node.name.value for node in self.nodes if isinstance(node, cst.Param)}
         self.called = set()
         self.helpers = {}  # functions to define, and their arguments and expressions
-        self.defined = {node.name.value for node in self.nodes if isinstance(node, cst.FunctionDef | cst.ClassDef)}
         self.words = {node.value for node in self.nodes if isinstance(node, cst.Name)}
         self.values = self.collect_values()
 
@@ -364,18 +373,56 @@ class Script:
         if not isinstance(node, cst.Name | cst.Attribute) or not isinstance(leftmost(node), cst.Name):
             return False
         parent = self.parents[node]
-        if isinstance(parent, cst.Attribute | cst.ImportAlias | cst.Import | cst.ImportFrom | cst.AsName | cst.Param):
+        if isinstance(parent, cst.Attribute | cst.ImportAlias | cst.Import | cst.ImportFrom | cst.AsName):
             return False
-        return not (isinstance(parent, cst.Arg) and parent.keyword is node) and leftmost(node) in self.scopes
+        named = parent.name if isinstance(parent, cst.Param) else getattr(parent, "keyword", None)
+        return node is not named and leftmost(node) in self.scopes
 
-    def imported(self, node):
+    def imported(self, node, seen=()):
         """The full name of what an expression names, if that was imported: its legacy name, if it has one."""
-        names = self.scopes[leftmost(node)].get_qualified_names_for(node) if leftmost(node) in self.scopes else ()
+        root = leftmost(node)
+        if (module := self.module_assigned_to(root)) is not None and root.value not in seen:
+            name = self.imported(module, (*seen, root.value))
+            return name + text_of(node).removeprefix(root.value) if name is not None and self.is_prefix(name) else None
+        names = self.scopes[root].get_qualified_names_for(node) if root in self.scopes else ()
         names = sorted(name.name for name in names if name.source is QualifiedNameSource.IMPORT)
         name = next((name for name in names if is_under(name, "theano")), names[0] if names else None)
         if name is not None and is_under(name, "pytensor") and not exists(name):
             name = "theano" + name.removeprefix("pytensor")  # half ported: renamed by search and replace
         return name
+
+    def module_assigned_to(self, node):
+        """What a name stands for that is assigned once, as in ``T = theano.tensor``, or None."""
+        bound = [*self.scopes[node][node.value]] if isinstance(node, cst.Name) and node in self.scopes else []
+        target = getattr(bound[0], "node", None) if len(bound) == 1 else None
+        if not isinstance(target, cst.Name) or target is node:
+            return None
+        assign = self.parents[self.parents[target]]
+        return assign.value if isinstance(assign, cst.Assign) and self.is_reference(assign.value) else None
+
+    def binds_theano(self, node):
+        """Whether it is the name ``theano`` where ``import theano`` binds it, whatever else may."""
+        parent = self.parents[node]
+        scope = self.scopes.get(self.parents[parent] if isinstance(parent, cst.NameItem) else node)
+        if node.value != "theano" or scope is None or (isinstance(parent, cst.Attribute) and parent.attr is node):
+            return False
+        bound = scope["theano"]
+        names = [name for each in bound for name in each.get_qualified_names_for("theano")]
+        return any((name.name, name.source) == ("theano", QualifiedNameSource.IMPORT) for name in names)
+
+    def is_rebound(self, node):
+        """Whether a name that was imported is something else too, None excepted, as after a failed import."""
+        if not isinstance(node, cst.Name) or self.imported(node) is None or self.module_assigned_to(node) is not None:
+            return False
+        sources = {name.source for name in self.scopes[node].get_qualified_names_for(node)}
+        values = [value and text_of(value) for value in self.values_of(node)]
+        return sources != {QualifiedNameSource.IMPORT} and set(values) != {"None"}
+
+    def means(self, local, full, near):
+        """Whether a local name means that import where a reference stands, or if None, at the top."""
+        bound = self.scopes[near or self.module][local]
+        names = [name.name for each in bound for name in each.get_qualified_names_for(local)]
+        return set(names) == {full}
 
     def function_of(self, call):
         return self.imported(call.func) if isinstance(call.func, cst.Name | cst.Attribute) else None
@@ -404,11 +451,17 @@ class Script:
         """Whether it is a random stream for sure: made here, or a variable that is never anything else."""
         if isinstance(node, cst.Call):
             return self.function_of(node) in STREAMS
-        if not isinstance(node, cst.Name | cst.Attribute):
+        if not isinstance(node, cst.Name | cst.Attribute) or self.is_argument(node):
             return False
         name = get_full_name_for_node(node)
         values = self.values.get(name, ()) if name not in seen else ()
         return bool(values) and all(v is not None and self.is_stream(v, (*seen, name)) for v in values)
+
+    def is_argument(self, node):
+        """Whether it is an argument of the function around it, other than one whose default is None."""
+        bound = self.scopes[node][node.value] if isinstance(node, cst.Name) and node in self.scopes else ()
+        params = [each.node for each in bound if isinstance(getattr(each, "node", None), cst.Param)]
+        return any(param.default is None or text_of(param.default) != "None" for param in params)
 
     def is_symbolic(self, node, seen=()):
         """Whether it is a symbolic variable, as far as the syntax tells."""
@@ -464,9 +517,9 @@ class Script:
                 if isinstance(line, cst.Import) and alias.asname is None:
                     full = full.partition(".")[0]
                 new = under_pytensor(full)
-                if new in {"pytensor", "pytensor.tensor", "symupdates"}:
-                    local = alias.asname.name.value if alias.asname else new.rpartition(".")[2]
-                    words[new] = local
+                local = alias.asname.name.value if alias.asname else full.rpartition(".")[2]
+                if new in {"pytensor", "pytensor.tensor", "symupdates"} and self.means(local, full, root):
+                    words[new] = "pytensor" if local == full == "theano" else local
         module = max((k for k in words if is_under(name, k) and k != name), key=len, default=None)
         if module is None:
             if not any(self.is_at_the_top(line) and self.is_legacy(line) for line in self.imports):
@@ -490,10 +543,19 @@ class Script:
 
     def helper(self, name, arguments, text):
         """The name of a function to define after the imports: of an expression that reads an argument twice."""
-        name = name if name not in self.values and name not in self.defined else f"theano_{name}"
+        name = f"theano_{name}" if self.is_taken(name) else name
         name = name if self.helpers.get(name, (arguments, text)) == (arguments, text) else f"{name}_{len(arguments)}"
         self.helpers[name] = arguments, text
         return name
+
+    def is_taken(self, name):
+        """Whether the script has something of its own under that name."""
+        there = [node for node in self.nodes if isinstance(node, cst.Name) and node.value == name]
+        return any(
+            not isinstance(self.parents[node], cst.Attribute | cst.ImportAlias)
+            and not is_under(self.imported(node) or "", "theano")
+            for node in there
+        )
 
     def is_rewritten_import(self, root):
         """Whether the import that binds that name stays, under PyTensor's name: not so of a module that is gone."""
@@ -502,6 +564,11 @@ class Script:
 
     def is_at_the_top(self, line):
         return self.parents[self.parents[line]] is self.module
+
+    def is_followed_by_helpers(self, line):
+        """Whether it is a legacy import at the top, on a line of imports only: functions can be defined after it."""
+        alone = self.is_at_the_top(line) and all(part in self.imports for part in self.parents[line].body)
+        return alone and self.is_legacy(line)
 
     def full_name(self, line, alias):
         name = get_full_name_for_node(alias.name)
@@ -519,14 +586,26 @@ class Script:
 
     # --- What is said and done --------------------------------------------------------------------------------------
 
-    def find(self, node, kind, why="", plan=None, now=None, legacy=None):
-        """Say something of a node, and plan to replace it if there is a plan."""
+    def find(self, node, kind, why="", plan=None, now=None, legacy=None, moved=None):
+        """Say something of a node, and plan to replace it if there is a plan that is safe.
+
+        It is not where it would lose a comment, or where the name may have been given to something else since its
+        import. `moved` is a reference that the plan takes from its import.
+        """
         start = self.positions[node].start
         legacy = text_of(node) if legacy is None else legacy
         finding = Finding(start.line, start.column + 1, kind, legacy, now or "", why)
         self.findings.append(finding)
-        if plan is not None:
-            self.plans[node] = plan, finding
+        if plan is None:
+            return finding
+        root = leftmost(node.func if isinstance(node, cst.Call) else node)
+        new = plan(node)
+        if len(comments_in(new)) < len(comments_in(node)) or self.is_rebound(root):
+            finding.now = text_of(new)
+            return finding
+        self.plans[node] = plan, finding
+        if moved is not None:
+            self.moved.add(leftmost(moved))
         return finding
 
     def replace(self, node, text):
@@ -534,7 +613,15 @@ class Script:
         new = cst.parse_expression(text) if isinstance(text, str) else text
         inside = isinstance(
             self.parents[node],
-            cst.Assign | cst.AnnAssign | cst.AugAssign | cst.Return | cst.Arg | cst.Expr | cst.Index | cst.Element,
+            cst.Assign
+            | cst.AnnAssign
+            | cst.AugAssign
+            | cst.Return
+            | cst.Arg
+            | cst.Param
+            | cst.Expr
+            | cst.Index
+            | cst.Element,
         )
         if not inside or (isinstance(new, cst.Tuple) and not isinstance(self.parents[node], cst.Assign | cst.Return)):
             new = closed(new)
@@ -547,6 +634,9 @@ class Script:
     def rewrite(self):
         lasagne = {name for node in self.references if (name := self.imported(node)) and is_under(name, "lasagne")}
         self.only_updates = all(is_under(name, "lasagne.updates") for name in lasagne)
+        for node in self.nodes:
+            if isinstance(node, cst.Name) and self.binds_theano(node):
+                self.plans[node] = (lambda updated: updated.with_changes(value="pytensor")), None
         for node in self.references:
             self.refer(node)
         for node in self.nodes:
@@ -565,9 +655,6 @@ class Script:
 
     def refer(self, node):
         """What is to be said of a name that was imported, and of its call."""
-        root = leftmost(node)
-        if self.imported(root) == "theano" and root.value == "theano":
-            self.plans[root] = (lambda updated: updated.with_changes(value="pytensor"), None)
         chain = [node]
         while isinstance(chain[-1], cst.Attribute):
             chain.append(chain[-1].value)
@@ -586,13 +673,8 @@ class Script:
 
     def rename(self, node, name):
         if name in BUILTINS:
-            self.moved.add(leftmost(node))
-            self.find(
-                node,
-                CHANGES[name].kind.replace("dropped", "gone"),
-                CHANGES[name].note,
-                self.replace(node, BUILTINS[name]),
-            )
+            kind = CHANGES[name].kind.replace("dropped", "gone")
+            self.find(node, kind, CHANGES[name].note, self.replace(node, BUILTINS[name]), moved=node)
             return True
         new = NAMES.get(name)
         row = CHANGES.get(name)
@@ -611,9 +693,8 @@ class Script:
             return True  # its import brings the new name under the old
         if (spelled := self.spell(new, node)) is None:
             return False
-        self.moved.add(leftmost(node))
         kind = "silent" if row is not None and row.kind == "silent" else "renamed"
-        self.find(node, kind, row.note if row else "", self.replace(node, spelled))
+        self.find(node, kind, row.note if row else "", self.replace(node, spelled), moved=node)
         return True
 
     def isinstance_test(self, node, row):
@@ -635,8 +716,7 @@ class Script:
             if tensor is None:
                 return False
             new = cst.parse_expression(f"lambda {arguments}: {text}").visit(Fill({"T": tensor}))
-            self.moved.add(leftmost(node))
-            self.find(node, kind, why, self.replace(node, new))
+            self.find(node, kind, why, self.replace(node, new), moved=node)
             return True
         given = len(call.args)
         form = next(((a.split(", "), text) for a, text in forms.items() if len(a.split(", ")) == given), None)
@@ -656,7 +736,7 @@ class Script:
             return True
         helper = None
         if any(uses.count(key) > 1 and not is_simple(bound[key].value) for key in names):
-            if tensor is None or not any(self.is_at_the_top(line) and self.is_legacy(line) for line in self.imports):
+            if not any(map(self.is_followed_by_helpers, self.imports)) or self.is_rebound(leftmost(node)):
                 self.find(call, kind, why, now=text)
                 return True
             self.called.add(call)
@@ -670,25 +750,27 @@ class Script:
             arguments = {key: arg.value for key, arg in zip(order, updated.args, strict=True)}
             return self.replace(call, body.visit(Fill(arguments | {"T": tensor})))(updated)
 
-        self.moved.add(leftmost(node))
-        self.find(call, kind, why, plan)
+        self.find(call, kind, why, plan, moved=node)
         return True
 
     def absent(self, node, name):
         """Report a name that PyTensor has not, or that has changed wherever it stands."""
-        row = CHANGES.get(name)
-        if row is not None and row.kind in {"dropped", "absent"}:
-            self.find(node, "gone", row.note, now=row.pytensor or "")
+        if name in ALWAYS_CHANGED:
+            self.find(node, "changed", CHANGES[name].note, now=CHANGES[name].pytensor)
             return True
-        if row is not None and name in ALWAYS_CHANGED:
-            self.find(node, "changed", row.note, now=row.pytensor)
-            return True
-        if row is None and is_under(name, "theano") and not exists(under_pytensor(name)):
-            longer = any(is_under(known, name) for known in (*CHANGES, *EXPRESSIONS, *NAMES))
-            if isinstance(self.parents[node], cst.Attribute) or not longer:
-                self.find(node, "gone", f"PyTensor has no {under_pytensor(name)}.")
-                return True
-        return False
+        if row_of_gone(name) is None and not (is_under(name, "theano") and not exists(under_pytensor(name))):
+            return False
+        self.gone(node, name)
+        return True
+
+    def gone(self, node, name, legacy=None):
+        """Say what is known of a name that is gone."""
+        if is_under(name, "lasagne"):
+            self.find(node, "gone", LASAGNE, legacy=legacy)
+            return
+        row = CHANGES.get(name) or row_of_gone(name)
+        why, now = (row.note, row.pytensor) if row is not None else ("", None)
+        self.find(node, "gone", why or f"PyTensor has no {under_pytensor(name)}.", now=now, legacy=legacy)
 
     def lasagne(self, node, name):
         if is_under(name, "lasagne.updates"):
@@ -697,16 +779,16 @@ class Script:
             if function in {"apply_momentum", "apply_nesterov_momentum"} and isinstance(call, cst.Call):
                 if call.func is node and argument(call, "params", 1) is None and not any(a.star for a in call.args):
                     self.find(call, "silent", MOMENTUM, now=text_of(call)[:-1] + ", params=params)")
-            if not function or "." in function:
-                return bool(not function)
-            if not hasattr(symupdates, function):
+            if "." in function:
+                return False
+            if function and not hasattr(symupdates, function):
                 self.find(node, "gone", f"symupdates has no {function}.")
-            elif isinstance(node, cst.Attribute) and (spelled := self.spell(f"symupdates.{function}", node)):
-                self.moved.add(leftmost(node))
-                finding = self.find(node, "renamed", "", self.replace(node, spelled))
+            elif isinstance(node, cst.Attribute) and (spelled := self.spell(f"symupdates.{function or '*'}", node)):
+                spelled = spelled.removesuffix(".*")
+                finding = self.find(node, "renamed", "", self.replace(node, spelled), moved=node)
                 if text_of(cst.parse_expression(spelled)) == finding.legacy:  # of an alias that the import keeps
                     self.findings.remove(finding)
-                    del self.plans[node]
+                    self.plans.pop(node, None)
             return True
         if name == "lasagne":
             return False
@@ -806,7 +888,7 @@ class Script:
             self.find(call, "changed", "PyTensor 3 refuses a dict of outputs.", now="a list of outputs")
 
     def default_input(self, call, name):
-        if name.endswith("Param") or argument(call, "value") is not None:
+        if name.endswith("Param") or argument(call, "value", 2) is not None:
             self.find(call, "gone", CHANGES["theano.In"].note, now="functools.partial of the compiled function")
 
     def clone(self, call, name):
@@ -821,8 +903,7 @@ class Script:
             args = [*updated.args[:-1], updated.args[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT), strict]
             return updated.with_changes(func=cst.parse_expression(spelled), args=args)
 
-        self.moved.add(leftmost(call.func))
-        self.find(call, "changed", CHANGES[name].note, plan)
+        self.find(call, "changed", CHANGES[name].note, plan, moved=call.func)
 
     def graph_inputs(self, call, name):
         new = CHANGES[name].pytensor.removeprefix("list(").partition("(")[0]
@@ -830,13 +911,12 @@ class Script:
         if spelled is None or len(call.args) != 1 or call.args[0].keyword or call.args[0].star:
             self.find(call, "changed", CHANGES[name].note, now=CHANGES[name].pytensor)
             return
-        self.moved.add(leftmost(call.func))
 
         def plan(updated):
             new = updated.with_changes(func=cst.parse_expression(spelled), lpar=[], rpar=[])
             return cst.Call(cst.Name("list"), [cst.Arg(new)], lpar=updated.lpar, rpar=updated.rpar)
 
-        self.find(call, "changed", CHANGES[name].note, plan)
+        self.find(call, "changed", CHANGES[name].note, plan, moved=call.func)
 
     def crossentropy(self, call, name):
         forms = CROSSENTROPY_OF.get(self.ndim(call.args[1].value)) if len(call.args) == 2 else None
@@ -861,11 +941,7 @@ class Script:
             args = without(updated.args, {"use_cuda"})
             return updated.with_changes(func=cst.parse_expression(spelled), args=args)
 
-        self.moved.add(leftmost(func))
-        self.find(call, "silent", OTHER_NUMBERS, plan)
-
-    def cast(self, node, name):
-        """``np.cast[dtype](x)``."""
+        self.find(call, "silent", OTHER_NUMBERS, plan, moved=func)
 
     def softmax_over_all(self, call, name):
         if len(call.args) == 1:
@@ -879,14 +955,13 @@ class Script:
         func = call.func
         if m.matches(func, m.Subscript()) and isinstance(func.value, cst.Attribute):
             if self.imported(func.value) == "numpy.cast" and len(call.args) == 1:
-                dtype = text_of(func.slice[0])
                 base = text_of(func.value.value)
                 self.plans.pop(func.value, None)
                 self.findings = [f for f in self.findings if f.legacy != text_of(func.value)]
 
                 def plan(updated):
                     args = [updated.args[0].with_changes(comma=cst.MaybeSentinel.DEFAULT)]
-                    args.append(cst.Arg(cst.parse_expression(dtype)))
+                    args.append(cst.Arg(updated.func.slice[0].slice.value))
                     return updated.with_changes(func=cst.parse_expression(f"{base}.asarray"), args=args)
 
                 self.find(call, "gone", CHANGES["numpy.cast"].note, plan)
@@ -919,6 +994,7 @@ class Script:
             self.find(call, "silent", why, now="a permutation for each: there is no size")
             return
         moments = method == "normal" and not all(is_number(given[k]) for k in ("avg", "std") if k in given)
+        moments = moments and text_of(given.get("size", "")) not in {"", "None"}  # without, the shape is theirs
 
         def plan(updated):
             args, taken = [], {}
@@ -1130,13 +1206,13 @@ class Script:
         """Plan the definitions after the last import before the first statement that is no import, nor a setting."""
         body = list(self.module.body)
         tops = [i for i, line in enumerate(body) if any(child in self.imports for child in line.children)]
-        legacy = [i for i in tops if any(child in self.imports and self.is_legacy(child) for child in body[i].children)]
-        used = next(i for i, line in enumerate(body) if i > legacy[0] and any(n in self.called for n in walk(line)))
-        place = max(i for i in tops if i < used)
-        after, following = body[place], body[place + 1]
+        first = next(i for i in tops if any(self.is_followed_by_helpers(line) for line in body[i].body))
+        used = [i for i, line in enumerate(body) if i > first and any(n in self.called for n in walk(line))]
+        place = max(i for i in tops if i < min(used, default=first + 1))
+        after, following = body[place], body[place + 1 : place + 2]
         before, _ = self.plans.get(after, (lambda updated: updated, None))
         blank = [cst.EmptyLine(indent=False)] * 2
-        there = sum(line.comment is None for line in following.leading_lines)
+        there = sum(line.comment is None for each in following for line in each.leading_lines) if following else 2
         definitions = [
             cst.parse_statement(f"def {name}({', '.join(arguments)}):\n    return {text}\n").with_changes(
                 leading_lines=blank
@@ -1164,8 +1240,11 @@ class Script:
 
             def plan(updated):
                 if not new:
-                    return cst.RemoveFromParent()
-                lines = [updated.with_changes(body=[new[0]])]
+                    lines = [cst.EmptyLine(comment=each) for each in comments_in(updated)]
+                    return cst.FlattenSentinel(lines)
+                lost = comments_in(line) if sum(len(comments_in(each)) for each in new) < len(comments_in(line)) else []
+                above = [*updated.leading_lines, *(cst.EmptyLine(comment=each) for each in lost)]
+                lines = [updated.with_changes(body=[new[0]], leading_lines=above)]
                 lines += [cst.SimpleStatementLine([statement]) for statement in new[1:]]
                 return cst.FlattenSentinel(lines)
 
@@ -1211,7 +1290,7 @@ class Script:
             elif not self.is_free(line, local, full) or full not in (*HANDLERS, *EXPRESSIONS, *BUILTINS):
                 if not (self.is_free(line, local, full) and self.is_prefix(full)):
                     stay.append(alias)
-                    self.gone_import(alias, full)
+                    self.gone(alias, full, legacy=full)
         if len(stay) == len(line.names):
             return None
         if len(groups) == 1 and not stay and None not in groups:
@@ -1234,16 +1313,6 @@ class Script:
     def has_plain_import(self):
         plain = [line for line in self.imports if isinstance(line, cst.Import) and self.is_at_the_top(line)]
         return any(text_of(alias.name) == "theano" and not alias.asname for line in plain for alias in line.names)
-
-    def gone_import(self, node, full):
-        if is_under(full, "lasagne"):
-            self.find(node, "gone", LASAGNE, legacy=full)
-            return
-        row = next(
-            (row for row in CHANGES.values() if is_under(full, row.name) and row.kind in {"dropped", "absent"}), None
-        )
-        why = row.note if row is not None and row.note else f"PyTensor has no {under_pytensor(full)}."
-        self.find(node, "gone", why, now=(row.pytensor or "") if row is not None else "", legacy=full)
 
     def is_prefix(self, full):
         """Whether it is a module of which parts are known: `theano.tensor.nnet`, `theano.gof`."""
@@ -1287,7 +1356,7 @@ class Script:
                 if not exists(target):
                     free = self.is_free(line, local or "theano", full)
                     if not (free and self.is_prefix(full)):
-                        self.gone_import(line, full)
+                        self.gone(line, full, legacy=full)
                         if local:
                             new.append(alias)
                             continue

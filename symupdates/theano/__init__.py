@@ -30,12 +30,10 @@ from symupdates.theano.installation import run as run
 from symupdates.theano.installation import uninstall as uninstall
 from symupdates.theano.modules import MODULES, modules, register
 
-__version__ = "1.0.5"  # of the Theano that this stands for
-version = __version__
-
 globals().update({path: module for path, module in modules().items() if "." not in path})
 register(__name__)
 config = MODULES[""].config
+__version__ = MODULES["version"].version
 
 
 def __getattr__(name):

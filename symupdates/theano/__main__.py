@@ -1,5 +1,6 @@
 """Run an unmodified Theano script: ``python -m symupdates.theano script.py arguments...``."""
 
+import os
 import sys
 
 from symupdates.theano.installation import run
@@ -16,4 +17,6 @@ if __name__ == "__main__":
         sys.exit(0 if len(sys.argv) > 1 else 2)
     if sys.argv[1].startswith("-"):
         sys.exit(f"{USAGE}\nunknown option {sys.argv[1]}: the script comes first.")
+    if not os.path.isfile(sys.argv[1]):
+        sys.exit(f"python -m symupdates.theano: there is no file {sys.argv[1]}.")
     run(*sys.argv[1:])

@@ -30,6 +30,8 @@ def install():
     ------
     RuntimeError
         If a real Theano is imported already, or installed.
+    ValueError
+        If ``THEANO_FLAGS`` gives a flag a value that it cannot have; nothing is registered.
 
     Notes
     -----
@@ -43,8 +45,8 @@ def install():
       :data:`symupdates.theano.names.PYTHON`.
     * PyTensor 3 warns where a shared variable's default update is set, as Lasagne's batch normalisation does; this
       warning is ignored from here on.
-    * The flags floatX, mode, optimizer, exception_verbosity, on_unused_input and warn_float64 are taken from the
-      environment variable ``THEANO_FLAGS``.
+    * The flags floatX, mode, exception_verbosity, on_unused_input and warn_float64 are taken from the environment
+      variable ``THEANO_FLAGS``; others have no effect.
 
     A second call does nothing. :func:`uninstall` undoes it.
     """
@@ -62,6 +64,7 @@ def install():
             f"install: there is a theano at {spec.origin or list(spec.submodule_search_locations)}, which this would "
             "hide. Use it as it is; or uninstall it, or take its folder from sys.path, to run on PyTensor."
         )
+    flags_from_environment()
     sys.modules["theano"] = package
     register("theano")
     sys.modules["lasagne.updates"] = symupdates
@@ -71,17 +74,16 @@ def install():
             setattr(module, name, value)
             ADDED.append((module, name))
     warnings.filterwarnings("ignore", "Setting default_update is deprecated", DeprecationWarning)
-    flags_from_environment()
 
 
 def uninstall():
-    """Take back what :func:`install` registered; modules that have imported it keep what they have."""
+    """Take back the modules and names of :func:`install`; what has imported them keeps them, and the flags stay."""
     package = sys.modules["symupdates.theano"]
     if sys.modules.get("theano") is not package:
         return
     for name in [name for name in sys.modules if name == "theano" or name.startswith("theano.")]:
         del sys.modules[name]
-    del sys.modules["lasagne.updates"]
+    sys.modules.pop("lasagne.updates", None)
     sys.meta_path.remove(LASAGNE)
     while ADDED:
         delattr(*ADDED.pop())
@@ -194,7 +196,12 @@ def run(script, *arguments):
     install()
     path = Path(script)
     with io.open_code(str(path.resolve())) as file:
-        code = compile(file.read(), str(script), "exec", dont_inherit=True)
+        source = file.read()
+    try:
+        code = compile(source, str(script), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        error.add_note("If it is Python 2, 2to3 -w (in Python up to 3.12) makes it Python 3.")
+        raise
     main = ModuleType("__main__")
     main.__file__ = str(script)
     main.__builtins__ = builtins

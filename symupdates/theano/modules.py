@@ -166,6 +166,7 @@ TREE = {
     "tensor.var": TENSOR,
     "typed_list": ("pytensor.typed_list",),
     "updates": (f"{PARTS}.compiling",),
+    "version": (f"{PARTS}.compat",),
 }
 """Theano's modules by their paths below ``theano``, each with the modules that its names are looked for in."""
 

@@ -1,4 +1,4 @@
-"""``theano.compat``: what was the same in both Pythons, and is Python's own now."""
+"""``theano.compat``: what was the same in both Pythons, and is Python's own now; and ``theano.version``."""
 
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
@@ -27,3 +27,4 @@ PY3 = True
 imap, ifilter, izip, xrange = map, filter, zip, range
 string_types = (str,)
 _asarray = np.asarray
+version = full_version = short_version = "1.0.5"  # of the Theano that this stands for

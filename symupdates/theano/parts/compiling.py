@@ -15,6 +15,7 @@ from pytensor.scan import views
 from pytensor.tensor.type import DenseTensorType
 
 from symupdates.core import like
+from symupdates.theano.parts.compat import _asarray as _asarray
 
 __all__ = [
     "Function",
@@ -303,7 +304,7 @@ def clone(output, replace=None, strict=True, share_inputs=True, copy_inputs=None
     replace : dict or list of pairs, optional
         Variables and what stands for them in the copy, all at once.
     strict : bool
-        Whether what stands for a variable must have its type; where it need not, the copy may have other types.
+        Accepted: what stands for a variable must have its type, where Theano could make a copy of other types.
     share_inputs : bool
         Whether the copy has the same inputs. Copies of shared variables have a common value.
     copy_inputs : bool, optional

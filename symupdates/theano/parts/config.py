@@ -36,6 +36,9 @@ DROPPED = {
     "scan__allow_output_prealloc": True,
     "traceback__limit": 8,
     "warn__ignore_bug_before": "0.9",
+    "warn__round": False,
+    "warn__subtensor_merge_bug": False,
+    "warn__sum_div_dimshuffle_bug": False,
 }
 """The flags that PyTensor dropped, some of them late, with the values Theano had on a CPU."""
 
@@ -43,7 +46,8 @@ DROPPED = {
 class Flags:
     """Flags as attributes: PyTensor's, which are set in PyTensor, and dropped ones, which have no effect.
 
-    A flag such as ``config.blas.ldflags`` is found by its path. ``device`` can only be ``"cpu"``.
+    Nor have those that PyTensor fixes when it is imported, such as ``optimizer``: they stay as they are. A flag such as
+    ``config.blas.ldflags`` is found by its path. ``device`` can only be ``"cpu"``.
     """
 
     def __init__(self, prefix=""):
@@ -69,7 +73,8 @@ class Flags:
                 "mode='JAX' to run on a GPU."
             )
         if hasattr(current, flag):
-            setattr(current, flag, value)
+            if getattr(vars(type(current)).get(flag), "mutable", True):
+                setattr(current, flag, value)
         elif flag in DROPPED:
             DROPPED[flag] = value
         else:
@@ -104,5 +109,5 @@ def flags_from_environment():
                 "compile with mode='JAX' to run on a GPU.",
                 stacklevel=3,
             )
-        elif flag in ("floatX", "mode", "optimizer", "exception_verbosity", "on_unused_input", "warn_float64"):
+        elif flag in ("floatX", "mode", "exception_verbosity", "on_unused_input", "warn_float64"):
             setattr(current, flag, value)

@@ -2,11 +2,11 @@
 
 from numbers import Number
 
-import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile import SharedVariable
-from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.basic import Constant
+from pytensor.tensor import sort, var  # Theano had modules of these names too, which are imported only
 from pytensor.tensor.variable import TensorVariable as PlainVariable
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "scalar",
     "solve_lower_triangular",
     "solve_upper_triangular",
+    "sort",
+    "split",
     "stack",
     "tensor",
     "tensor3",
@@ -35,6 +37,7 @@ __all__ = [
     "topk",
     "topk_and_argtopk",
     "unbroadcast",
+    "var",
     "vector",
 ]
 
@@ -125,12 +128,16 @@ def flatten(x, ndim=None, outdim=None):
     return pt.flatten(x, ndim=ndim or outdim or 1)
 
 
-def stack(*tensors, axis=0):
+def stack(*args, tensors=None, axis=0):
     """Stack tensors along a new axis: a list of them and the axis, or the tensors one by one."""
-    first, *rest = tensors
-    if isinstance(first, list | tuple) or (isinstance(first, Variable | np.ndarray) and not rest and first.ndim > 0):
-        return pt.stack(first, axis=rest[0] if rest else axis)
-    return pt.stack(tensors, axis=axis)
+    if tensors is None and isinstance(args[0], list | tuple):
+        tensors, axis = args if len(args) == 2 else (*args, axis)
+    return pt.stack(args if tensors is None else tensors, axis=axis)
+
+
+def split(x, splits_size, n_splits, axis=0):
+    """Split a tensor along an axis into `n_splits` parts of the given sizes."""
+    return pt.split(x, splits_size, n_splits=n_splits, axis=axis)
 
 
 def alloc_diag(x, offset=0, axis1=0, axis2=1):
