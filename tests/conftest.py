@@ -5,13 +5,14 @@ import os
 import warnings
 from zlib import crc32
 
+import pytensor
 import pytest
 
 HAVE_JAX = importlib.util.find_spec("jax") is not None
 if HAVE_JAX:
     # PyTensor sets JAX's precision from floatX when it loads this: float64 here, whatever a test sets later.
     import jax
-    import pytensor.link.jax.dispatch  # noqa: F401
+    import pytensor.link.jax.dispatch
 
     jax.config.update("jax_num_cpu_devices", 8)  # for the meshes of test_sharding.py; all else uses the first
 
@@ -29,10 +30,12 @@ def pytest_sessionstart(session):
         raise pytest.UsageError("JAX is not installed, and CI requires its tests: install the extra symupdates[jax].")
 
 
-# Everything with everything takes long. Without it, backends take turns, and rules of a kind stand for each other
-# where what is tested is not theirs. In environments with PyMC it is the other turn.
+# Everything with everything takes long. Without it, backends take turns: a test, or a row in it, has one in each of the
+# three environments of .ci/run, and another in each. Rules of a kind stand for each other where what is tested is not
+# theirs, and what does not depend on versions is tested once.
 FULL = bool(os.environ.get("SYMUPDATES_FULL"))
-TURNS = [("CVM", "float64"), ("JAX", "float32")], [("NUMBA", "float32"), ("JAX", "float64")]
+TURNS = [("CVM", "float64")], [("NUMBA", "float32")], [("JAX", "float32"), ("JAX", "float64")]
+ENVIRONMENT = 0 if not HAVE_PYMC else 1 if pytensor.__version__.startswith("2.") else 2
 BACKENDS_AND_DTYPES = [("CVM", "float64"), ("NUMBA", "float32"), ("JAX", "float32"), ("JAX", "float64")]
 if FULL:
     BACKENDS_AND_DTYPES += [("CVM", "float32"), ("NUMBA", "float64")]
@@ -56,7 +59,7 @@ def marks_of(backend, everywhere):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of each test, and each row in it, keep what `TURNS` says, unless it is marked with `everywhere`."""
+    """Keep what `TURNS` says and what is not marked with `once`; all where SYMUPDATES_FULL is set."""
     left_out = [] if FULL else [item for item in items if not is_its_turn(item)]
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
@@ -64,12 +67,14 @@ def pytest_collection_modifyitems(config, items):
 
 
 def is_its_turn(item):
+    if item.get_closest_marker("once") and HAVE_PYMC:
+        return False
     params = item.callspec.params if hasattr(item, "callspec") else {}
     backend, dtype = params.get("backend_and_dtype") or (params.get("backend"), params.get("dtype"))
     if backend not in BACKENDS or item.get_closest_marker("everywhere"):
         return True
     row = params["row"].name if "row" in params else ""
-    turn = TURNS[(crc32(f"{item.originalname} {row}".encode()) + HAVE_PYMC) % 2]
+    turn = TURNS[(crc32(f"{item.originalname} {row}".encode()) + ENVIRONMENT) % len(TURNS)]
     return (backend, dtype) in turn if dtype else backend in dict(turn)
 
 

@@ -2,7 +2,10 @@
 
 import re
 
+import pytest
 from test_examples_figures import run
+
+pytestmark = pytest.mark.once
 
 
 def test_rows_train_as_tables_do_in_less_time(tmp_path):

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from conftest import HAVE_JAX
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 BACKENDS = {"CVM": "c", "NUMBA": "numba", "JAX": "jax"}
 

@@ -5,6 +5,8 @@ import pytest
 from conftest import FULL, HAVE_JAX
 from test_examples_figures import rows, run
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("backend", ["c", "jax"] if FULL else ["jax" if HAVE_JAX else "c"])
 def test_the_gradient_is_right_and_what_is_learned_is_as_good_as_the_grid(backend, tmp_path):

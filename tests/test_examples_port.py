@@ -16,6 +16,8 @@ sys.path.insert(0, str(ROOT / "examples"))
 
 import port_lasagne  # noqa: E402
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def in_python():

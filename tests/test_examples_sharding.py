@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from conftest import HAVE_JAX
+from conftest import NEEDS_JAX
 from test_examples_figures import run
 
-pytestmark = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
+pytestmark = [pytest.mark.once, NEEDS_JAX]
 
 
 def losses_of(output):

@@ -27,6 +27,8 @@ import common  # noqa: E402
 import linear_regression  # noqa: E402
 import mlp  # noqa: E402
 
+pytestmark = pytest.mark.once
+
 
 def run(program, *args):
     """What the program prints, run as a user runs it, from another folder."""

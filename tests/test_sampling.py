@@ -17,6 +17,8 @@ from test_rules import PYTHON, make_param
 import symupdates as su
 from symupdates import gradients
 
+pytestmark = pytest.mark.once
+
 PRECISION = np.array([[2.0, 0.75], [0.75, 1.0]])
 MEAN = np.array([1.0, -2.0])
 POSTERIOR = np.linalg.inv(PRECISION)
