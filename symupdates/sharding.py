@@ -427,7 +427,7 @@ def fed(batches, sharding, devices, pad, local):
             arrays = [np.concatenate([x, np.zeros((full - rows, *x.shape[1:]), x.dtype)]) for x in arrays]
             floats = [x.dtype for x in arrays if x.dtype.kind == "f"]
             arrays.append((np.arange(full) < rows).astype(floats[0] if floats else pytensor.config.floatX))
-        elif rows * processes % devices:
+        elif not rows or rows * processes % devices:
             raise ValueError(
                 f"{told} has {rows} rows, which cannot be divided among {among}. Leave that batch out; or give "
                 "last='pad' and weigh the rows in the loss."
@@ -474,18 +474,23 @@ def save(file, updates):
         If it cannot be written, in all processes; the old file is still there.
     """
     failure, arrays = None, gathered(updates)
-    if jax.process_index() == 0:
-        try:
+    try:
+        if jax.process_index() == 0:
             states.write(Path(file), list(states.named(updates)), arrays)
-        except Exception as error:  # to be raised when the others know
-            failure = error
-    for _ in arrays:
-        pass  # each array takes all processes: they stay together when the writing has failed
-    failed = multihost_utils.broadcast_one_to_all(np.array(failure is not None))
+        drain(arrays)
+    except Exception as error:  # to be raised when the others know
+        failure = error
+        drain(arrays)  # each takes all processes: they stay together when the writing has failed
+    failed = multihost_utils.process_allgather(np.array(failure is not None)).any()
     if failure is not None:
         raise failure
     if failed:
         raise OSError(f"the first process could not write {file}.")
+
+
+def drain(arrays):
+    for _ in arrays:
+        pass
 
 
 def gathered(updates):

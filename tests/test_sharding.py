@@ -411,6 +411,7 @@ def test_padding_makes_all_batches_alike(rows):
     ("batches", "options", "message"),
     [
         ([np.ones(16), np.ones(12)], {}, "batch 1 has 12 rows, which cannot be divided among the 8 devices of 'data'"),
+        ([np.ones((0, 3))], {}, "batch 0 has 0 rows"),
         ([(np.ones(8), np.ones(16))], {}, "batch 0 has arrays of 8 and 16 rows"),
         ([np.float64(1)], {}, "batch 0 has an array without a first dimension"),
         ([()], {}, "batch 0 .* or no array"),
