@@ -2,7 +2,7 @@
 
 The digits of scikit-learn, two hidden layers, and each batch divided among the devices. ``--layout`` says what of the
 model each device keeps: all of it (``replicated``), all parameters and its share of the state (``state``), or its share
-of both (``all``). The losses are the same but for rounding, which Adam magnifies; the memory is not::
+of both (``all``). The losses are the same but for rounding, which Adam magnifies; the memory is not.
 
     python examples/data_parallel.py --devices 8                  a CPU that stands for eight
     python examples/data_parallel.py --devices 8 --layout all
@@ -12,7 +12,7 @@ One machine with GPUs: ``pip install symupdates[jax]`` and JAX for them (``pip i
 ``--devices`` all are used.
 
 A cluster: the same command on each machine, with the address of the first. Each process uses the devices of its
-machine, and reads the same data; the first prints and saves. ::
+machine, and reads the same data; the first prints and saves.
 
     python examples/data_parallel.py --coordinator first:1234 --processes 4 --process 0      on the first machine
     python examples/data_parallel.py --coordinator first:1234 --processes 4 --process 1      on the second, and so on
@@ -59,7 +59,7 @@ def start(args, parser):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layout", choices=LAYOUTS, default="replicated", help="default: replicated")
     parser.add_argument("--optimizer", type=rule_name, default="adam", metavar="RULE", help="default: adam")
     parser.add_argument("--width", type=positive(int), default=512, metavar="N", help="of both layers (default: 512)")

@@ -32,3 +32,8 @@ def test_layouts_train_alike_and_go_on_elsewhere(tmp_path):
     assert f"on each device {eighth:,}, and of state {eighth:,}\n" in here
     assert f"on each device {whole:,}, and of state {whole // 2:,}\n" in there
     assert f"all-reduce of {whole + 8:,} bytes, all-gather of {whole:,} bytes" in there
+
+
+def test_help_has_the_commands_for_a_cluster(tmp_path):
+    output = run("data_parallel.py", "--help", folder=tmp_path)
+    assert "--coordinator first:1234 --processes 4 --process 1" in output and "--layout" in output
