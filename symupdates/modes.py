@@ -46,10 +46,11 @@ class DonatingJAXLinker(JAXLinker):
 
 
 JAX_DONATED = Mode(DonatingJAXLinker(), get_mode("JAX").provided_optimizer)
-"""The mode ``"JAX"`` with donation: the same numbers, and a step at the speed of memory.
+"""The mode ``"JAX"`` with donation: a step at the speed of memory.
 
-A model in float32 computes in float32 throughout. By ``"JAX"`` alone, where floatX is float64, a sum comes out in
-double precision, and so does what depends on it: with a softmax, all gradients.
+The numbers are the same but for the rounding of float32: a model in float32 computes in float32 throughout. By
+``"JAX"`` alone, where floatX is float64, a sum comes out in double precision, and so does what depends on it: with a
+softmax, all gradients.
 
 The arrays that a step has replaced are gone: values taken by ``get_value(borrow=True)`` before it raise an error when
 they are read after. ``get_value()``, checkpoints and averages take copies and are not concerned. Two shared variables

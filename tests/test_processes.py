@@ -26,7 +26,7 @@ def train(processes, devices=2, begin=0, end=10, layout="all", **options):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    told = {"load": None, "local": False, "die": None, "killed": 1} | options
+    told = {"load": None, "local": False, "die": None} | options
     told |= {"begin": begin, "end": end, "layout": LAYOUTS[layout]}
     told |= {"devices": devices, "processes": processes, "address": f"127.0.0.1:{port}"}
     started = [

@@ -1,8 +1,8 @@
 """One of several processes that train the model of mesh_model.py on one mesh; run by test_processes.py.
 
 Arguments in JSON: ``process`` of ``processes`` of ``devices`` each, found at the ``address``; ``load`` a checkpoint,
-train on the batches from ``begin`` to ``end`` with the ``layout``, save to ``save`` after each fifth; ``die`` before a
-batch, if any, in the process ``killed``. Prints, in JSON, what it saw.
+train on the batches from ``begin`` to ``end`` with the ``layout``, save to ``save`` after each fifth; the second
+process is to ``die`` before a batch, if any. Prints, in JSON, what it saw.
 """
 
 import json
@@ -44,7 +44,7 @@ if told["local"]:
     batches = [tuple(x[mine] for x in batch) for batch in batches]
 losses = []
 for t, batch in enumerate(sharding.feed(batches, mesh, "data", local=told["local"]), start=told["begin"]):
-    if t == told["die"] and told["process"] == told["killed"]:
+    if t == told["die"] and told["process"] == 1:
         os._exit(7)
     losses.append(float(model.train(*batch)))
     if (t + 1) % 5 == 0:
