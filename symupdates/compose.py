@@ -10,15 +10,13 @@ from symupdates.core import (
     astype,
     awaits,
     check_optimizer,
-    check_params,
     extend,
     get_or_compute_grads,
     is_state,
-    parameter_names,
     prepare,
     whole_number,
-    whole_params,
 )
+from symupdates.core.parameters import check_params, parameter_names, whole_params
 from symupdates.state import named
 
 __all__ = ["accumulate", "chain", "merge", "partition"]

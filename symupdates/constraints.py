@@ -10,7 +10,9 @@ from collections.abc import Iterable
 import pytensor.tensor as pt
 from pytensor.tensor.type import DenseTensorType
 
-from symupdates.core import astype, awaits, largest_dtype, resolve, scalar, total
+from symupdates.core import astype, awaits, total
+from symupdates.core.hyper import resolve, scalar
+from symupdates.core.types import largest_dtype
 
 __all__ = [
     "box",

@@ -8,7 +8,10 @@ of a schedule is advanced by the updates dict of the rule that takes the gradien
 import pytensor.tensor as pt
 
 from symupdates.constraints import float_tensor, shrink, total_norm, unit_axes
-from symupdates.core import astype, awaits, check_params, largest_dtype, resolve, total
+from symupdates.core import astype, awaits, total
+from symupdates.core.hyper import resolve
+from symupdates.core.parameters import check_params
+from symupdates.core.types import largest_dtype
 from symupdates.random import new_generator, normal
 
 __all__ = [

@@ -11,7 +11,8 @@ from pytensor.graph.traversal import ancestors, graph_inputs
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType
 
-from symupdates.core import describe_shape, like, whole_number
+from symupdates.core import like, whole_number
+from symupdates.core.types import describe_shape
 
 __all__ = ["loop"]
 

@@ -9,7 +9,8 @@ have drawn, on any backend.
 import numpy as np
 import pytensor.tensor as pt
 
-from symupdates.core import advance, astype, rule_state
+from symupdates.core import astype
+from symupdates.core.state import advance, rule_state
 
 __all__ = ["new_generator", "normal", "normals", "rademacher", "threefry"]
 

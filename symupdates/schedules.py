@@ -22,7 +22,8 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
-from symupdates.core import advance, astype, rule_state
+from symupdates.core import astype
+from symupdates.core.state import advance, rule_state
 
 __all__ = [
     "Schedule",

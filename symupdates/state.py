@@ -20,7 +20,10 @@ from pytensor.graph.basic import Constant
 from pytensor.graph.traversal import explicit_graph_inputs
 from pytensor.tensor.random.type import RandomType
 
-from symupdates.core import hyper_tags, initial_value, is_state, parameter_names, unique_names
+from symupdates.core import is_state
+from symupdates.core.hyper import hyper_tags
+from symupdates.core.parameters import parameter_names, unique_names
+from symupdates.core.state import initial_value
 
 __all__ = [
     "hyperparameters",

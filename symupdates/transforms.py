@@ -8,19 +8,11 @@ from pytensor.graph.basic import Constant
 from pytensor.graph.replace import graph_replace
 
 from symupdates.constraints import non_negative, total_norm
-from symupdates.core import (
-    advance,
-    astype,
-    awaits,
-    extend,
-    hyper_parameter,
-    hyper_tags,
-    is_state,
-    largest_dtype,
-    rule_state,
-    whole_number,
-)
-from symupdates.rows import written
+from symupdates.core import astype, awaits, extend, is_state, whole_number
+from symupdates.core.hyper import hyper_parameter, hyper_tags
+from symupdates.core.places import written
+from symupdates.core.state import advance, rule_state
+from symupdates.core.types import largest_dtype
 
 __all__ = [
     "adjustable",

@@ -58,6 +58,10 @@ class LossRow:
     def name(self):
         return self.rule.__name__
 
+    def arguments(self, z):
+        """The structural arguments, with those that are of the model for outputs `z`."""
+        return self.structure | (self.of_outputs(z) if self.of_outputs else {})
+
 
 HEAVY_BALL = {"learning_rate": 0.0625, "momentum": 0.75}
 ON_MOMENTUM = {

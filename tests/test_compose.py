@@ -8,10 +8,10 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from helpers import PYTHON, call, every_rule, make_param, values
 from pytensor.graph.basic import equal_computations
 from pytensor.graph.replace import graph_replace
 from table import ROWS
-from test_rules import PYTHON, call, every_rule, make_param, values
 
 from symupdates import (
     adam,

@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from helpers import PYTHON, STEPS, TOLERANCE, assert_close, call, every_rule, make_param, rule_of_each_kind, skip
 from table import ROWS
-from test_rules import PYTHON, STEPS, TOLERANCE, assert_close, call, every_rule, make_param, rule_of_each_kind, skip
 
 import symupdates as su
 from symupdates.core import is_state

@@ -6,7 +6,7 @@ import pytensor
 import pytensor.sparse
 import pytensor.tensor as pt
 import pytest
-from test_rules import PYTHON
+from helpers import PYTHON
 
 from symupdates import apply_projection, constraints, norm_constraint, sgd, total_norm_constraint
 

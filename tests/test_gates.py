@@ -7,7 +7,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from test_rules import PYTHON, make_param, values
+from helpers import PYTHON, make_param, values
 
 import symupdates as su
 from symupdates import (

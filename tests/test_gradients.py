@@ -7,7 +7,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from test_rules import PYTHON
+from helpers import PYTHON
 
 from symupdates import gradients, sgd
 

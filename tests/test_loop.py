@@ -8,9 +8,9 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import FULL
+from helpers import PYTHON, call, make_param, scheduled, values
 from pytensor.tensor.random.type import RandomType
 from table import ROWS
-from test_rules import PYTHON, call, make_param, scheduled, values
 
 import symupdates as su
 from symupdates import gradients, schedules

@@ -5,9 +5,9 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import HAVE_JAX
+from helpers import STEPS, call, make_param, rule_of_each_kind, values
 from pytensor.tensor.special import log_softmax
 from table import ROWS
-from test_rules import STEPS, call, make_param, rule_of_each_kind, values
 
 import symupdates as su
 from symupdates.modes import JAX_DONATED, NUMBA_PER_PARAMETER, PerParameterNumbaLinker, stages

@@ -6,7 +6,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from test_rules import PYTHON, values
+from helpers import PYTHON, values
 
 import symupdates as su
 from symupdates.schedules import linear, reduce_on_plateau, warmup

@@ -8,11 +8,11 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import FULL
+from helpers import PYTHON, call, every_rule, skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from table import ROWS
-from test_rules import PYTHON, call, every_rule, skip
 
 import symupdates as su
 

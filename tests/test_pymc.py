@@ -12,12 +12,12 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import FULL, NEEDS_JAX
+from helpers import PYTHON, STEPS, call, make_param
 from loss_table import LOSS_ROWS
 from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.random.type import RandomType
 from readme import blocks
 from table import ROWS
-from test_rules import PYTHON, STEPS, call, make_param
 
 import symupdates
 from symupdates import gradients, schedules

@@ -5,7 +5,7 @@ import oracles.sampling
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from test_rules import PYTHON, values
+from helpers import PYTHON, values
 
 from symupdates import chain, gradients, named, sgd
 from symupdates.random import new_generator, normal, rademacher, threefry

@@ -129,7 +129,7 @@ def test_recipe(tmp_path):
             "-m",
             "pytest",
             *options,
-            "tests/test_rules.py",
+            "tests/rules/test_rules.py",
             "tests/test_transforms.py",
             "tests/test_compositions.py",
         ],

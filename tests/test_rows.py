@@ -9,10 +9,9 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import BACKENDS_AND_DTYPES, if_installed
+from helpers import PYTHON, TOLERANCE, IdleNumbaLinker, call
 from pytensor.compile.mode import Mode, get_mode
 from table import ROWS
-from test_graphs import IdleNumbaLinker
-from test_rules import PYTHON, TOLERANCE, call
 
 import symupdates
 from symupdates import gradients, rows, schedules

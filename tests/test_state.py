@@ -16,7 +16,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import HAVE_JAX
-from test_rules import PYTHON, call, make_param, rule_of_each_kind, scheduled, values
+from helpers import PYTHON, call, make_param, rule_of_each_kind, scheduled, values
 
 from symupdates import adagrad, adam, apply_momentum, sgd
 from symupdates.state import load, load_state_dict, reset, save, state_dict, to_numpy

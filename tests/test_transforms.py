@@ -9,9 +9,9 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from helpers import PYTHON, STEPS, assert_close, call, every_rule, make_param, values
 from loss_table import LOSS_ROWS
 from table import ROWS
-from test_rules import PYTHON, STEPS, assert_close, call, every_rule, make_param, values
 
 import symupdates
 from symupdates import (

@@ -5,7 +5,8 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor import and_, or_, sqrt, switch
 
-from symupdates.core import astype, awaits, inner, largest_dtype, like, prepare, require_loss, total, whole_number
+from symupdates.core import astype, awaits, inner, like, prepare, require_loss, total, whole_number
+from symupdates.core.types import largest_dtype
 from symupdates.rules.perturbed import norm_or_one
 
 __all__ = ["lbfgs"]

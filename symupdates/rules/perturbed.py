@@ -3,7 +3,8 @@
 import pytensor.tensor as pt
 
 from symupdates.constraints import total_norm
-from symupdates.core import astype, awaits, check_optimizer, largest_dtype, prepare, require_loss
+from symupdates.core import astype, awaits, check_optimizer, prepare, require_loss
+from symupdates.core.types import largest_dtype
 from symupdates.rules.sgd import sgd
 
 __all__ = ["asam", "extragradient", "nag", "sam"]

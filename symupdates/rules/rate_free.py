@@ -9,13 +9,12 @@ from symupdates.core import (
     check_optimizer,
     extend,
     get_or_compute_grads,
-    gradient_of,
     prepare,
     require_loss,
     total,
     whole_number,
-    whole_params,
 )
+from symupdates.core.parameters import gradient_of, whole_params
 
 __all__ = [
     "cocob",

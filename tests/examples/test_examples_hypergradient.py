@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import FULL, HAVE_JAX
-from test_examples_figures import rows, run
+from programs import rows, run
 
 pytestmark = pytest.mark.once
 

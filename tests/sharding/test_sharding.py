@@ -9,7 +9,6 @@ import pytest
 from conftest import ENVIRONMENT, FULL
 from loss_table import LOSS_ROWS
 from table import ROWS
-from test_loss_rules import structure
 
 import symupdates as su
 from symupdates.core import is_state
@@ -51,7 +50,7 @@ if ENVIRONMENT and not FULL:
 @pytest.mark.parametrize("row", RULES, ids=lambda row: row.name)
 def test_numbers_are_those_of_one_device(row):
     of_loss = row in LOSS_ROWS
-    outputs = (lambda z: structure(row, z)) if of_loss else (lambda z: dict(row.structure))
+    outputs = row.arguments if of_loss else (lambda z: dict(row.structure))
     layouts = LAYOUTS.values() if FULL or row.rule in (su.adam, su.shampoo) else [LAYOUTS["all"]]
     check_numbers(Model(row.rule, outputs=outputs, **row.hyper), batches_of(), EIGHT, *layouts)
 

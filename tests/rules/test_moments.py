@@ -7,9 +7,9 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from helpers import PYTHON, make_param
 from table import ROWS
 from test_golden import GOLDEN
-from test_rules import PYTHON, make_param
 
 import symupdates as su
 from symupdates import schedules

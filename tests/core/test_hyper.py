@@ -4,8 +4,8 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from helpers import PYTHON, call, every_rule, make_param, values
 from table import ROWS
-from test_rules import PYTHON, call, every_rule, make_param, values
 
 import symupdates as su
 from symupdates import adam, adjustable, apply_weight_decay, chain, gradients, hyperparameters, named, partition, sgd

@@ -11,7 +11,7 @@ import pytensor
 import pytest
 from conftest import FULL
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "examples"))
 
 import port_lasagne  # noqa: E402

@@ -9,12 +9,12 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from helpers import PYTHON
 from table import ROWS
-from test_rules import PYTHON
 
 import symupdates
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 FAMILIES = {path.stem: json.loads((GOLDEN / f"{path.stem}.json").read_text()) for path in GOLDEN.glob("families/*.py")}
 LASAGNE = json.loads((GOLDEN / "lasagne.json").read_text())
 RULES = {row.name for row in ROWS if row.has_peers}

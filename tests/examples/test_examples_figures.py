@@ -1,53 +1,15 @@
 """The examples that draw: trajectories.py, decay.py, sparse_features.py and convergence.py."""
 
-import os
 import re
-import struct
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import HAVE_JAX
+from programs import check_png, rows, run, start
 
 pytestmark = pytest.mark.once
 
-ROOT = Path(__file__).parents[1]
 BACKENDS = {"CVM": "c", "NUMBA": "numba", "JAX": "jax"}
-
-
-def start(script, *arguments, folder):
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "PYTHONIOENCODING": "utf-8",
-        "OMP_NUM_THREADS": "1",  # the tests run side by side
-        "OPENBLAS_NUM_THREADS": "1",
-        "COLUMNS": "100",
-    }
-    command = [sys.executable, ROOT / "examples" / script, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8")
-
-
-def run(script, *arguments, folder):
-    """The output of a script, which must succeed and have nothing to complain of."""
-    done = start(script, *arguments, folder=folder)
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-    return done.stdout
-
-
-def rows(output):
-    """The cells of each row of the tables in the output."""
-    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines() if line.startswith("│")]
-
-
-def check_png(path):
-    content = path.read_bytes()
-    assert content[:8] == b"\x89PNG\r\n\x1a\n" and content.endswith(b"IEND\xaeB`\x82")
-    width, height = struct.unpack(">II", content[16:24])
-    assert width >= 1000 and height >= 400
-    assert 20_000 < len(content) < 2_000_000
 
 
 @pytest.mark.parametrize("script", ["trajectories.py", "decay.py", "sparse_features.py", "convergence.py"])

@@ -18,7 +18,7 @@ from symupdates.port import port
 from symupdates.port.rewrite import CONSTRUCTORS, NAMES, exists
 from symupdates.theano.names import CHANGES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 HEADER = """\
 import numpy as np
@@ -705,7 +705,7 @@ def test_static_shapes_are_those_of_the_patterns():
 
 def test_a_ported_script_ends_where_the_shim_ends(in_python, capsys):
     """Two merged updates dicts, with Lasagne's Adam: ported, and as it is under symupdates.theano."""
-    source = (ROOT / "tests" / "legacy" / "gan_merged_updates.py").read_text(encoding="utf-8")
+    source = (ROOT / "tests" / "legacy" / "scripts" / "gan_merged_updates.py").read_text(encoding="utf-8")
     findings, text = port(source)
     assert all(f.rewritten for f in findings) and "theano" not in text.partition("import numpy")[2]
     names = ["theano" in text.partition("import numpy")[2], "T.nnet" in text, "lasagne" in text.partition("import")[2]]

@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 from conftest import FULL
-from test_examples_figures import check_png, rows, run
+from programs import check_png, rows, run
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("pymc") is None, reason="PyMC is not installed")
 

@@ -9,7 +9,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import FULL
-from test_rules import PYTHON, make_param
+from helpers import PYTHON, make_param
 
 import symupdates as su
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from test_examples_figures import run
+from programs import run
 
 pytestmark = pytest.mark.once
 

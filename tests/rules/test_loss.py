@@ -7,9 +7,9 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from helpers import PYTHON, values
 from pytensor.gradient import disconnected_grad, grad_scale
 from scipy.optimize import minimize, rosen, rosen_der
-from test_rules import PYTHON, values
 
 import symupdates as su
 from symupdates.rules.lbfgs import trial_in
@@ -363,7 +363,7 @@ def test_what_stands_between_has_to_be_given():
 
 # --- What optax computed ----------------------------------------------------------------------------------------------
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "loss.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "loss.json").read_text())
 each_case = pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: f"{case['rule']}-{case['loss']}")
 
 

@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 import symupdates
 import symupdates.theano
 
-LEGACY = Path(__file__).parent / "legacy"
+LEGACY = Path(__file__).parent / "scripts"
 NEEDS_LASAGNE = pytest.mark.skipif(importlib.util.find_spec("lasagne") is None, reason="Lasagne is not installed")
 # Lasagne sets default updates; install() ignores the warning, but pytest begins every test with its own filters.
 pytestmark = pytest.mark.filterwarnings("ignore:Setting default_update is deprecated")

@@ -5,22 +5,14 @@ from functools import cache
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from helpers import IdleNumbaLinker, call, every_rule, make_param
 from pytensor.compile.mode import Mode, get_mode
-from pytensor.link.numba.linker import NumbaLinker
 from pytensor.tensor.blas import Dot22, Dot22Scalar, Gemm
 from pytensor.tensor.math import Dot
-from test_rules import call, every_rule, make_param
 
 from symupdates.core import is_state
 
 PRODUCTS = Dot | Dot22 | Dot22Scalar | Gemm
-
-
-class IdleNumbaLinker(NumbaLinker):
-    """Leaves to numba nothing to compile: what is read here is the graph that it would get."""
-
-    def jit_compile(self, fn):
-        return fn
 
 
 MODES = {

@@ -12,7 +12,7 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from test_rules import PYTHON, make_param
+from helpers import PYTHON, make_param
 
 import symupdates as su
 from symupdates import gradients

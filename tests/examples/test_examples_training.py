@@ -14,9 +14,9 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import FULL
-from test_rules import KINDS
+from helpers import KINDS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 HAVE_JAX = importlib.util.find_spec("jax") is not None
 FAST = "jax" if HAVE_JAX else "c"  # the backend that compiles the fastest

@@ -10,7 +10,20 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from conftest import FULL, on_backends
+from conftest import on_backends
+from helpers import (
+    PYTHON,
+    STEPS,
+    TOLERANCE,
+    assert_close,
+    call,
+    every_floatx,
+    every_rule,
+    make_param,
+    rule_of_each_kind,
+    scheduled,
+    values,
+)
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import equal_computations
 from pytensor.graph.traversal import ancestors, graph_inputs
@@ -18,53 +31,6 @@ from table import ROWS
 
 import symupdates
 from symupdates.core import is_state
-
-STEPS = 24
-# A float64 trajectory may differ from the reference's by the order of its operations; a float32 one by its roundings,
-# of which a step makes about ten.
-TOLERANCE = {"float64": 1e-12, "float32": 10 * STEPS * 2.0**-24}
-
-# For what does not depend on the backend: nothing to compile, and hardly any rewrites to lean on.
-PYTHON = "FAST_COMPILE"
-
-every_rule = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-# One of each kind: with and without state, of several shapes of it, coupled, drawing, with products and branches.
-KINDS = {"sgd", "adam", "nesterov_momentum", "adagrad_window", "rprop", "sm3", "muon", "prodigy", "sgnht", "shampoo"}
-rule_of_each_kind = pytest.mark.parametrize(
-    "row", [row for row in ROWS if FULL or row.name in KINDS], ids=lambda row: row.name
-)
-every_floatx = pytest.mark.parametrize("floatx", ["float32", "float64"])
-
-
-def make_param(shape, dtype, name=None, seed=0):
-    return pytensor.shared(np.random.default_rng(seed).normal(size=shape).astype(dtype), name=name)
-
-
-def call(row, loss_or_grads, params, **hyper):
-    return row.rule(loss_or_grads, params, **dict(row.structure), **(row.hyper | hyper))
-
-
-def scheduled(value):
-    """A schedule that changes at every step, exact in every dtype."""
-    return lambda step: value * (4 - step % 3) / 4
-
-
-def skip(updates):
-    """What a gate holds a step back to: random generators only go on."""
-    for v in updates:
-        if is_state(v) and v.tag.symupdates.slot == "rng":
-            v.set_value(v.get_value() + np.array([0, 0, 1], "uint32"))
-
-
-def values(updates):
-    return [np.array(v.get_value()) for v in updates]
-
-
-def assert_close(got, trajectory, tolerance, label, elementwise=True):
-    """Compare `got` with the last of `trajectory`, relative to the largest value each element, or any, has had."""
-    scale = np.max(np.abs(trajectory), axis=0 if elementwise else None)
-    worst = np.max(np.abs(got - trajectory[-1]) - tolerance * scale, initial=-np.inf)
-    assert worst <= 0, f"{label}: {got} instead of {trajectory[-1]} after {len(trajectory)} steps"
 
 
 class Case:

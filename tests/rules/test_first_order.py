@@ -8,11 +8,11 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from test_rules import PYTHON
+from helpers import PYTHON
 
 import symupdates as su
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "first_order.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "first_order.json").read_text())
 P, GRADS = np.array(GOLDEN["p"]), np.array(GOLDEN["gradients"])
 STEPS = GOLDEN["steps"]
 

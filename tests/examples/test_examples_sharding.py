@@ -4,7 +4,7 @@ import re
 
 import pytest
 from conftest import NEEDS_JAX
-from test_examples_figures import run
+from programs import run
 
 pytestmark = [pytest.mark.once, NEEDS_JAX]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from test_rules import PYTHON, make_param
+from helpers import PYTHON, make_param
 
 import symupdates as updates
 

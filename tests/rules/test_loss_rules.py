@@ -10,12 +10,12 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import on_backends
+from helpers import PYTHON, STEPS, TOLERANCE, scheduled, values
 from loss_table import LOSS_ROWS
 from oracles.loss import SHAPES, SIZES, Loss
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import equal_computations
 from pytensor.graph.traversal import ancestors, graph_inputs
-from test_rules import PYTHON, STEPS, TOLERANCE, scheduled, values
 
 from symupdates.core import is_state
 
@@ -51,12 +51,7 @@ def model(params, batch):
 
 def call(row, params, batch, **hyper):
     loss, z = model(list(params), batch)
-    return row.rule(loss, params, **structure(row, z), **(row.hyper | hyper))
-
-
-def structure(row, z):
-    """The structural arguments, those that are of the model for outputs `z`."""
-    return row.structure | (row.of_outputs(z) if row.of_outputs else {})
+    return row.rule(loss, params, **row.arguments(z), **(row.hyper | hyper))
 
 
 def by_slot(row, updates, params):
@@ -211,11 +206,11 @@ def test_gradients_are_refused_if_they_are_not_enough(row):
     grads = pytensor.grad(loss, params)
     if row.takes_gradients:
         names = [v.name for v in call(row, params, new_batch())]
-        assert [v.name for v in row.rule(tuple(grads), params, **structure(row, z))] == names
+        assert [v.name for v in row.rule(tuple(grads), params, **row.arguments(z))] == names
         return
     for given in (grads, tuple(grads)):
         with pytest.raises(TypeError, match=rf"{row.name} takes the loss, not gradients.*Give the scalar loss"):
-            row.rule(given, params, **structure(row, z))
+            row.rule(given, params, **row.arguments(z))
 
 
 @every_rule
@@ -292,7 +287,7 @@ def test_the_function_itself(row):
     hyper = {q.name: q.default for q in parameters[2:]}
     params = new_params()
     loss, z = model(params, new_batch())
-    arguments = structure(row, z)
+    arguments = row.arguments(z)
     assert {*hyper} >= {*row.hyper, *arguments}
 
     waiting = row.rule()
@@ -310,7 +305,7 @@ def test_the_function_itself(row):
 
 @every_rule
 def test_nothing_to_train(row):
-    assert row.rule(pt.scalar(), [], **structure(row, pt.vector()), **row.hyper) == OrderedDict()
+    assert row.rule(pt.scalar(), [], **row.arguments(pt.vector()), **row.hyper) == OrderedDict()
 
 
 @every_rule
@@ -318,7 +313,7 @@ def test_at_rest(row):
     """Where gradients and parameters are zero, nothing becomes infinite or not a number."""
     p = pytensor.shared(np.zeros(3), name="p")
     z = 2 * p
-    updates = row.rule((z**2).sum(), [p], **structure(row, z), **row.hyper)
+    updates = row.rule((z**2).sum(), [p], **row.arguments(z), **row.hyper)
     step = pytensor.function([], [], updates=updates, mode=PYTHON)
     for _ in range(3):
         step()

@@ -1,0 +1,51 @@
+"""What every rule and transform stands on: *prepare* → math → *finish*.
+
+A rule calls :func:`prepare` with its loss (or gradients), its parameters and its hyper-parameters, loops over the
+:class:`Step` that comes back to write its mathematics, and returns :meth:`Step.finish`::
+
+    step = prepare("adagrad", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
+    for p, g, (eta, eps) in step:
+        accu = step.state(p, "accu")
+        step[accu] = accu + g**2
+        step[p] = p - eta * g / sqrt(step[accu] + eps)
+    return step.finish()
+
+Everything that is not mathematics is done here once: differentiating, validating, casting, schedules and their clocks,
+the names and tags of the state. A transform of an updates dict does the same from :func:`extend`.
+
+The arithmetic is done in the dtype of the parameter, hyper-parameters included: a float32 parameter is trained by
+float32 arithmetic, whatever ``floatX`` is, and ``0.9``, ``np.float64(0.9)`` and a shared ``float32(0.9)`` give the same
+bits. Inside a rule, ``1 - beta`` belongs to the very ``beta`` it stands beside: the weights of a moving average sum to
+one, and its bias correction undoes just what its weights did.
+
+The rooms, each of which uses those before it only: :mod:`~symupdates.core.awaits`, calls without data;
+:mod:`~symupdates.core.types`, casts and shapes; :mod:`~symupdates.core.places`, whole variables and rows of tables;
+:mod:`~symupdates.core.state`, the variables kept beside the
+parameters; :mod:`~symupdates.core.parameters`, their checks, names and gradients; :mod:`~symupdates.core.hyper`,
+hyper-parameters; :mod:`~symupdates.core.step`, which puts them together.
+"""
+
+from symupdates.core.awaits import awaits
+from symupdates.core.hyper import check_optimizer, whole_number
+from symupdates.core.parameters import get_or_compute_grads, require_loss
+from symupdates.core.state import StateTag, is_state
+from symupdates.core.step import Step, extend, prepare
+from symupdates.core.types import astype, inner, like, renewed, total
+
+__all__ = [
+    "StateTag",
+    "Step",
+    "astype",
+    "awaits",
+    "check_optimizer",
+    "extend",
+    "get_or_compute_grads",
+    "inner",
+    "is_state",
+    "like",
+    "prepare",
+    "renewed",
+    "require_loss",
+    "total",
+    "whole_number",
+]

@@ -1,0 +1,125 @@
+"""Hyper-parameters: numbers, scalar variables and schedules, resolved to scalars of the dtype at hand."""
+
+from functools import cache, partial
+from typing import NamedTuple
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.type import DenseTensorType
+
+from symupdates.core.state import new_clock
+from symupdates.core.types import astype
+
+
+class HyperTag(NamedTuple):
+    """What a hyper-parameter is, in the expressions of an updates dict; found as ``variable.tag.symupdates``.
+
+    Attributes
+    ----------
+    rule, name
+        Whose it is, and its name among the arguments.
+    position
+        Its position among them.
+    value
+        The scalar variable, before it was cast to the dtype of a parameter.
+    given
+        What was given for it, in words.
+    """
+
+    rule: str
+    name: str
+    position: int
+    value: Variable
+    given: str
+
+
+def resolve(function, hyper, rule=None, clock=None):
+    """The hyper-parameters of a function, checked: a function ``dtype -> tuple of scalars``, in the order given.
+
+    They are tagged as those of `rule`, by default the function. Without a clock, they have one of their own, which the
+    updates dict of whatever rule reads them advances.
+    """
+    rule = rule or function
+    clock = clock or cache(partial(new_clock, rule))
+    tags = [
+        HyperTag(rule, name, i, scalar(f"{function}: {name}", value, clock), in_words(value))
+        for i, (name, value) in enumerate(hyper.items())
+    ]
+    return cache(lambda dtype: tuple(hyper_parameter(tag, dtype) for tag in tags))
+
+
+def scalar(name, value, clock=None):
+    """A hyper-parameter as a scalar tensor variable, after refusing what cannot be one.
+
+    Parameters
+    ----------
+    name : str
+        Its name, for the errors.
+    value : number, NumPy scalar, 0-d array, scalar variable, or callable
+        The hyper-parameter. A callable is a schedule: it is called with the clock.
+    clock : callable, optional
+        Makes the clock, at the first call, and returns it. Without it, schedules are refused.
+    """
+    if callable(value) and not isinstance(value, Variable):
+        if clock is None:
+            raise TypeError(f"{name} cannot be a schedule here: no updates dict advances its step.")
+        try:
+            value = value(clock())
+        except Exception as error:
+            error.add_note(f"Raised by the schedule of {name}, called with its step, an int64 scalar variable.")
+            raise
+        return scalar(f"the value of the schedule of {name}", value)
+    if isinstance(value, Variable):
+        x = value
+    else:
+        try:
+            value = np.asarray(value)
+        except ValueError:
+            value = np.asarray(value, dtype=object)
+        x = pt.constant(value, name=name) if value.dtype.kind in "fiu" else value
+    if getattr(x, "ndim", None) != 0:
+        raise ValueError(
+            f"{name} must be a scalar, but it is {value!r}; for rates that differ between parameters, call the rule "
+            "once for each group and merge the dicts."
+        )
+    if not isinstance(x, Variable) or not isinstance(x.type, DenseTensorType) or np.dtype(x.dtype).kind not in "fiu":
+        raise TypeError(
+            f"{name} must be a real number, a scalar variable, or a schedule (a callable step -> value), not {value!r}."
+        )
+    return x
+
+
+def hyper_parameter(tag, dtype):
+    """The scalar in that dtype, a variable of its own that carries the tag."""
+    x = astype(tag.value, dtype)
+    x.tag.symupdates = tag
+    return x
+
+
+def hyper_tags(updates):
+    """The hyper-parameters in the expressions of an updates dict, each with its tag."""
+    tags = ((v, getattr(v.tag, "symupdates", None)) for v in ancestors(updates.values()))
+    return {v: tag for v, tag in tags if isinstance(tag, HyperTag)}
+
+
+def whole_number(name, value, least=1):
+    """A structural argument, after refusing what is no whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    return int(value)
+
+
+def check_optimizer(name, optimizer):
+    """Refuse an argument that should be a rule, or whatever stands for one, and cannot be called."""
+    if not callable(optimizer):
+        raise TypeError(f"{name} must be a rule or another optimizer, not {optimizer!r}.")
+
+
+def in_words(given):
+    if isinstance(given, Variable):
+        return str(given)
+    if callable(given):
+        return getattr(given, "__name__", None) or repr(given)
+    return str(given)

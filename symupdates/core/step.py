@@ -1,0 +1,347 @@
+"""The step: where a rule writes its mathematics, and what it becomes, an updates dict."""
+
+from collections import OrderedDict
+from functools import cache, partial
+
+import pytensor.tensor as pt
+from pytensor.compile import SharedVariable
+from pytensor.graph.basic import Variable
+from pytensor.graph.replace import graph_replace
+from pytensor.graph.traversal import graph_inputs, toposort
+from pytensor.tensor.elemwise import Elemwise
+from pytensor.tensor.shape import SpecifyShape
+
+from symupdates.core.hyper import resolve
+from symupdates.core.parameters import (
+    check_params,
+    compute_grads,
+    gradient_of,
+    only_whole,
+    parameter_names,
+    untrainable,
+)
+from symupdates.core.places import AtRows, Lookups, Whole, is_rows, whole, written
+from symupdates.core.state import StateTag, advances, is_state, new_clock, new_state
+from symupdates.core.types import astype, largest_dtype, like, total
+
+try:
+    from pytensor.conditional import IfElse
+except ImportError:  # PyTensor before 3.3
+    from pytensor.ifelse import IfElse
+
+
+def prepare(rule, loss_or_grads, params, **hyper):
+    """Begin a rule: check its arguments, differentiate the loss, and resolve the hyper-parameters.
+
+    Parameters
+    ----------
+    rule : str
+        The rule's name, for the names of its state.
+    loss_or_grads, params
+        As in :func:`get_or_compute_grads`, with the errors described there.
+    **hyper : number, NumPy scalar, 0-d array, scalar variable, or schedule
+        The hyper-parameters, in the order in which the step is to give them. A schedule is a callable that takes the
+        number of updates made, an int64 scalar variable (0 at the first update), and returns the value.
+
+    Returns
+    -------
+    Step
+        Iterates over ``(parameter, gradient, hyper-parameters)``.
+    """
+    params = check_params(params)
+    grads = [gradient_of(p, g) for p, g in zip(params, compute_grads(loss_or_grads, params), strict=True)]
+    places, grads = by_table(params, grads)
+    return Step(rule, list(places), grads, hyper, places=places)
+
+
+def by_table(params, grads):
+    """Where each parameter is kept, and its gradient: all lookups in a table are one parameter, of all their rows."""
+    of = dict(zip(params, grads, strict=True))
+    places, summed = {}, []
+    for p in params:
+        several = [q for q in params if whole(q) is whole(p)]
+        if not is_rows(p):
+            places[p] = Whole(p)
+            summed.append(of[p])
+        elif p is several[0]:
+            lookups = Lookups(several)
+            # Not the variable of the model itself, which a schedule may read by way of the loss.
+            at_rows = lookups.flat(several).copy()
+            places[at_rows] = AtRows(lookups.table, lookups, at_rows)
+            summed.append(lookups.summed([of[q] for q in several]))
+    return places, summed
+
+
+def extend(transform, updates, params=None, **hyper):
+    """Begin a transform of an updates dict, which is copied and never changed.
+
+    Parameters
+    ----------
+    transform : str
+        The transform's name; without ``apply_``, it is part of the names of its state.
+    updates : dict
+        The updates to transform: shared variables and their next values.
+    params : iterable of shared variables, or callable, optional
+        The parameters to transform, or a function that says of a parameter whether it is to be; all that the dict
+        updates by default, and never optimizer state. They are known by exclusion (float keys without a state's tag),
+        so give `params` if the dict also updates float variables of your own that are not parameters.
+    **hyper
+        As for :func:`prepare`.
+
+    Returns
+    -------
+    Step
+        Iterates over ``(parameter, next value so far, hyper-parameters)``; it already holds all updates.
+    """
+    if not isinstance(updates, dict):
+        raise TypeError(
+            f"{transform}: updates must be a dict of shared variables and their next values, not {updates!r}."
+        )
+    every = [v for v in updates if isinstance(v, SharedVariable) and not is_state(v) and untrainable(v) is None]
+    if params is None:
+        params = every
+    elif callable(params) and not isinstance(params, Variable):
+        params = [p for p in every if params(p)]
+    else:
+        params = list(dict.fromkeys(map(whole, check_params(params))))
+    absent = [name for name, p in zip(parameter_names(params), params, strict=True) if p not in updates]
+    if absent:
+        raise ValueError(
+            f"{transform}: {', '.join(absent)} not among the updates; give params that the dict updates, or none for "
+            "all of them."
+        )
+    every += [p for p in params if p not in every]
+    names = dict(zip(every, parameter_names(every), strict=True))
+    return Step(transform, params, [like(p, updates[p]) for p in params], hyper, updates, [names[p] for p in params])
+
+
+class Step:
+    """One training step in the making: what :func:`prepare` and :func:`extend` give a rule to write its math with.
+
+    Iterating gives, for each parameter, ``(parameter, companion, hyper-parameters)``. The companion is the gradient (in
+    a rule) or the next value so far (in a transform); the hyper-parameters come as a tuple of scalars, in the order
+    they were given. All have the parameter's dtype. ``step[variable] = expression`` sets the next value of a parameter
+    or state variable, ``step[variable]`` reads it.
+
+    Attributes
+    ----------
+    rule : str
+        The name under which state is kept: that of the rule or transform, and a number where a dict has several.
+    params : list of shared variables
+        All parameters. A rule that asks for them needs them whole, and is refused where one is rows of a table.
+    hyper : callable
+        The hyper-parameters, ``dtype -> tuple of scalars``.
+    dtype : str
+        The widest dtype of the parameters, for what is computed from all of them.
+    t : int64 scalar
+        The number of this update, 1 at the first.
+    """
+
+    def __init__(self, function, params, companions, hyper, updates=(), names=None, places=()):
+        self._params = params
+        self._places = {p: Whole(p) for p in params} | dict(places)
+        self.dtype = largest_dtype(params)
+        self._updates = OrderedDict(updates)
+        self._values = dict(updates)
+        rules = {v.tag.symupdates.rule for v in self._updates if is_state(v)}
+        self.rule = next(r for r in numbered(function.removeprefix("apply_")) if r not in rules)
+        self._companions = companions
+        names = names or parameter_names([self._places[p].key for p in params])
+        self._names = dict(zip(params, names, strict=True))
+        self._taken = {v.name for v in self._updates} | set(self._names.values())
+        self._clock = cache(partial(new_clock, self.rule))
+        self.hyper = resolve(function, hyper, self.rule, self._clock)
+        self._corrections = {}
+
+    def __iter__(self):
+        for p, companion in zip(self._params, self._companions, strict=True):
+            yield p, companion, self.hyper(p.dtype)
+
+    def __setitem__(self, variable, value):
+        value = self._values[variable] = like(variable, value)
+        self._refuse_unless_by_element(variable, value)
+        place = self._place(variable)
+        self._updates[place.key] = place.written(value)
+
+    def __getitem__(self, variable):
+        return self._values[variable]
+
+    def _place(self, variable):
+        return self._places.get(variable) or Whole(variable)
+
+    @property
+    def params(self):
+        self._refuse_rows(self._params, "it needs its parameters whole")
+        return self._params
+
+    @property
+    def t(self):
+        return self._clock() + 1
+
+    def state(self, p, slot, initial=0.0, shape=(...,), dtype=None):
+        """A new state variable.
+
+        Parameters
+        ----------
+        p : shared variable
+            The parameter it is kept for; None for what belongs to the rule as a whole.
+        slot : str
+            Its role; the variable is named ``<parameter>/<rule>/<slot>``, or ``<rule>/<slot>``.
+        initial : float, array or shared variable
+            Its initial value; an array is broadcast to the shape. Of a shared variable, such as the parameter, it is
+            the value that one has, now and whenever state is reset.
+        shape : tuple or callable
+            Its shape, in which an Ellipsis stands for that of the parameter: ``(...,)`` by default, ``()`` for a
+            scalar, ``(..., 10)`` for ten values for each element. Or a function of the parameter's shape, of whose
+            elements some may be None.
+        dtype : str, optional
+            Its dtype; by default the parameter's, or the widest of all parameters.
+
+        Returns
+        -------
+        tensor variable
+            The shared variable. Where the parameter is rows of a table, the shared variable is for all of it, and what
+            is returned are its rows.
+        """
+        owner = "" if p is None else f"{self._names[p]}/"
+        name = self._unique(f"{owner}{self.rule}/{slot}")
+        dtype = dtype or (self if p is None else p).dtype
+        if isinstance(initial, Variable):
+            initial = self._place(initial).key
+        place = self._place(p)
+        if shape not in ((...,), ()):
+            self._refuse_rows([p], f"its {slot} is not a number for each element")
+        variable = new_state(name, StateTag(self.rule, slot, place.key, initial, shape), dtype)
+        beside = place.beside(variable) if shape else Whole(variable)
+        self._places[beside.variable] = beside
+        return beside.variable
+
+    def shape(self, p):
+        """The shape that a parameter has now: in numbers, for a rule that depends on them."""
+        self._refuse_rows([p], "it goes by the shape of the whole parameter")
+        return p.get_value(borrow=True).shape
+
+    def gradients_at(self, points):
+        """The gradients where parameters have other values.
+
+        Parameters
+        ----------
+        points : dict
+            For parameters, the values they are to have, as expressions. All other inputs of the loss are the same, and
+            what it draws of random generators too.
+
+        Returns
+        -------
+        dict
+            For each parameter the gradient there.
+        """
+        there = {p: like(p, value) for p, value in points.items()}
+        return dict(zip(self.params, graph_replace(self._companions, there, strict=False), strict=True))
+
+    def count(self, slot):
+        """A new count that belongs to the rule as a whole: an int64 scalar, 0 at first."""
+        return self.state(None, slot, 0, (), "int64")
+
+    def bias_correction(self, beta, t=None):
+        r""":math:`1 - \beta^t`, what a moving average from zero has gathered of its weights after update `t`.
+
+        `t` is that of the step, unless it is given: for an average that began later.
+
+        In the dtype of `beta` and exact to it at any `t`, which a power of a float32 near one is not: it is
+        computed as ``-expm1(t * log(beta))`` from the integer `t`.
+        """
+        if (beta, t) not in self._corrections:
+            count = astype(self.t if t is None else t, beta.dtype)
+            self._corrections[beta, t] = -pt.expm1(count * pt.log(beta))
+        return self._corrections[beta, t]
+
+    def total(self, tensors):
+        """The sum of all elements of some tensors, such as one for each parameter, in the widest dtype of these."""
+        return sum((total(astype(x, self.dtype)) for x in tensors), astype(pt.constant(0), self.dtype))
+
+    def hold(self, is_open):
+        """Let nothing of the parameters change unless `is_open`, a boolean scalar.
+
+        Their values stand still, and so does all state that is kept for them, and what belongs to a rule as a whole,
+        such as its count, unless something that goes on reads it. Random generators always advance: a gate that closed
+        because of the numbers drawn would else meet the same numbers again.
+        """
+        updates = self._updates
+        members = {None, *self.params}
+        held = {v for v in updates if v in members or (is_state(v) and v.tag.symupdates.parameter in members)}
+        held -= {v for v in held if is_state(v) and v.tag.symupdates.slot == "rng"}
+        moving = [v for v in updates if v not in held]
+        while moving:
+            read = set(graph_inputs([updates[v] for v in moving])) & held
+            moving = [v for v in read if is_state(v) and v.tag.symupdates.parameter is None]
+            held.difference_update(moving)
+        for variable in updates:
+            if variable in held and (rows := written(variable, updates[variable])):
+                index, values = rows
+                at_rows = variable[index]
+                self[variable] = pt.set_subtensor(at_rows, pt.switch(is_open, values, at_rows))
+            elif variable in held:
+                self[variable] = pt.switch(is_open, updates[variable], variable)
+
+    def finish(self, params_first=False):
+        """The updates dict: what was set, in that order, and last the state that advances by itself.
+
+        All such state that the expressions read, and those of its own advance, is found: the dict is closed. What
+        belongs to the rule as a whole comes after what belongs to the parameters, and counts come last; where there is
+        nothing else, the dict is empty.
+
+        Parameters
+        ----------
+        params_first : bool
+            Put the entries of the parameters before those of the state.
+        """
+        updates = OrderedDict(sorted(self._updates.items(), key=lambda item: params_first and is_state(item[0])))
+        of_rule = [v for v in updates if is_state(v) and v.tag.symupdates[:3:2] == (self.rule, None)]
+        if len(of_rule) == len(updates):
+            return OrderedDict()
+        for variable in of_rule:
+            updates.move_to_end(variable)
+        unread = updates.values()
+        while found := [v for v in dict.fromkeys(graph_inputs(unread)) if advances(v) and v not in updates]:
+            for variable in sorted(found, key=lambda v: v.tag.symupdates.slot == "t"):
+                variable.name = self._unique(variable.name)
+                updates[variable] = variable.tag.symupdates.next_value
+            unread = [updates[variable] for variable in found]
+        return updates
+
+    def _refuse_unless_by_element(self, variable, value):
+        """Refuse what a rule computes of rows, unless each element is computed of the same element."""
+        at_rows = {v for v, place in self._places.items() if place.at_rows}
+        if not at_rows:
+            return
+        sources = at_rows.union(g for p, g in zip(self._params, self._companions, strict=True) if p in at_rows)
+        reached = set(sources)
+        for node in toposort([value], blockers=sources):
+            if reached.isdisjoint(node.inputs):
+                continue
+            by_element = isinstance(node.op, Elemwise | SpecifyShape) or (
+                isinstance(node.op, IfElse) and node.inputs[0] not in reached
+            )
+            if not by_element:
+                self._refuse_rows(self._params, f"what it computes of one element depends on others (by {node.op})")
+            reached.update(node.outputs)
+        if value in reached and variable not in at_rows:
+            self._refuse_rows(self._params, "it computes what is common to all rows of some")
+
+    def _refuse_rows(self, params, reason):
+        if of_rows := [self._names[p] for p in params if self._place(p).at_rows]:
+            raise only_whole(self.rule, of_rows, reason)
+
+    def _unique(self, name):
+        name = next(n for n in numbered(name) if n not in self._taken)
+        self._taken.add(name)
+        return name
+
+
+def numbered(name):
+    """The name, then ``name_2``, ``name_3`` …"""
+    yield name
+    n = 2
+    while True:
+        yield f"{name}_{n}"
+        n += 1
