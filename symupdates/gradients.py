@@ -11,6 +11,7 @@ from symupdates.constraints import float_tensor, shrink, total_norm, unit_axes
 from symupdates.core import astype, awaits, total
 from symupdates.core.hyper import resolve
 from symupdates.core.parameters import check_params
+from symupdates.core.state import Call
 from symupdates.core.types import largest_dtype
 from symupdates.random import new_generator, normal
 
@@ -29,10 +30,10 @@ __all__ = [
 ]
 
 
-def begin(function, grads, **hyper):
+def begin(function, grads, call=None, **hyper):
     """The gradients as a list of tensors, checked, and the hyper-parameters as a function of the dtype."""
     tensors = [float_tensor(g, f"{function}: grads[{i}]") for i, g in enumerate(grads)]
-    return tensors, resolve(function, hyper)
+    return tensors, resolve(function, hyper, call)
 
 
 def with_params(function, grads, params):
@@ -389,8 +390,9 @@ def add_noise(grads=None, eta=0.01, gamma=0.55, seed=None):
     .. [1] A. Neelakantan, L. Vilnis, Q. V. Le, I. Sutskever, L. Kaiser, K. Kurach and J. Martens (2015). Adding
        gradient noise improves learning for very deep networks. arXiv:1511.06807.
     """
-    grads, hyper = begin("add_noise", grads, eta=eta, gamma=gamma)
-    generator = new_generator("add_noise", seed)
+    call = Call("add_noise")
+    grads, hyper = begin("add_noise", grads, call, eta=eta, gamma=gamma)
+    generator = new_generator(call, seed)
     noisy = []
     for i, g in enumerate(grads):
         eta, gamma = hyper(g.dtype)

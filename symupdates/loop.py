@@ -7,11 +7,12 @@ import pytensor.tensor as pt
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import graph_replace
-from pytensor.graph.traversal import ancestors, graph_inputs
+from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType
 
 from symupdates.core import like, whole_number
+from symupdates.core.program import moved
 from symupdates.core.types import describe_shape
 
 __all__ = ["loop"]
@@ -93,7 +94,10 @@ def loop(outputs, updates, sequences=None, n_steps=None):
     """
     single = isinstance(outputs, Variable)
     outputs = checked_outputs([outputs] if single else outputs or ())
-    updates = with_default_updates(checked_updates(updates), outputs)
+    given = checked_updates(updates)
+    updates = OrderedDict(
+        (v, x) for v, x in moved(given, outputs).items() if v in given or v.default_update is not None
+    )
     expressions = [*outputs, *updates.values()]
     sequences = checked_sequences(sequences or {}, updates, set(ancestors(expressions)))
     n = number_of_steps(sequences, n_steps)
@@ -151,19 +155,6 @@ def checked_updates(updates):
                 "tensors and random generators can."
             )
     return OrderedDict((key, value if is_generator(key) else like(key, value)) for key, value in updates.items())
-
-
-def with_default_updates(updates, outputs):
-    """The updates, and the default updates that :func:`pytensor.function` would add to them."""
-    unread = [*outputs, *updates.values()]
-    while found := {
-        v: v.default_update
-        for v in graph_inputs(unread)
-        if isinstance(v, SharedVariable) and v.default_update is not None and v not in updates
-    }:
-        updates |= found
-        unread = found.values()
-    return updates
 
 
 def checked_sequences(sequences, updates, read):

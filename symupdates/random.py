@@ -10,7 +10,7 @@ import numpy as np
 import pytensor.tensor as pt
 
 from symupdates.core import astype
-from symupdates.core.state import advance, rule_state
+from symupdates.core.state import Call, advance, call_state
 
 __all__ = ["new_generator", "normal", "normals", "rademacher", "threefry"]
 
@@ -24,7 +24,7 @@ def new_generator(rule, seed=None):
     Parameters
     ----------
     rule : str
-        The rule or transform that draws from it; it is named ``<rule>/rng``.
+        The rule or transform that draws from it; it is named ``<rule>/rng``. In a rule of your own, ``step.call``.
     seed : int or sequence of ints, optional
         What :class:`numpy.random.SeedSequence` takes; another key at every call without.
 
@@ -39,7 +39,8 @@ def new_generator(rule, seed=None):
         If `seed` is negative, or not made of integers.
     """
     key = np.random.SeedSequence(seed).generate_state(2)
-    generator = rule_state(rule, "rng", np.array([*key, 0]), "uint32", (3,))
+    call = rule if isinstance(rule, Call) else Call(rule)
+    generator = call_state(call, "rng", np.array([*key, 0]), "uint32", (3,))
     advance(generator, generator + np.array([0, 0, 1], "uint32"))
     return generator
 
@@ -88,7 +89,7 @@ def normals(step, seed=None):
         A function of a parameter, which gives independent draws for its elements, in its dtype. Its position among the
         parameters is the stream.
     """
-    generator = new_generator(step.rule, seed)
+    generator = new_generator(step.call, seed)
     return lambda p: normal(generator, p, stream=step.params.index(p))
 
 

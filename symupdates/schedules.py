@@ -23,7 +23,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from symupdates.core import astype
-from symupdates.core.state import advance, rule_state
+from symupdates.core.state import Call, advance, call_state
 
 __all__ = [
     "Schedule",
@@ -1027,10 +1027,11 @@ def reduce_on_plateau(schedule, loss, factor=0.1, patience=10, rtol=1e-4, atol=0
     patience, every = counts(name, patience=patience, every=every)
     (cooldown,) = counts(name, least=0, cooldown=cooldown)
 
-    scale = rule_state(name, "scale", 1.0, "float64")
-    best = rule_state(name, "best", np.inf, "float64")
-    total = rule_state(name, "sum", 0.0, "float64")
-    bad, cooling, count = (rule_state(name, slot, 0, "int64") for slot in ("bad", "cooling", "count"))
+    call = Call(name)
+    scale = call_state(call, "scale", 1.0, "float64")
+    best = call_state(call, "best", np.inf, "float64")
+    total = call_state(call, "sum", 0.0, "float64")
+    bad, cooling, count = (call_state(call, slot, 0, "int64") for slot in ("bad", "cooling", "count"))
 
     full = count + 1 >= every
     mean = (total + loss) / astype(count + 1, "float64")

@@ -44,6 +44,7 @@ from pytensor.tensor.random.type import RandomType
 
 from symupdates import state as states
 from symupdates.core import is_state
+from symupdates.core.program import moved
 from symupdates.modes import DonatingJAXLinker
 
 __all__ = [
@@ -136,7 +137,8 @@ def place(updates, mesh, params=None, state=None):
 def layout(updates, mesh, params, state):
     """The sharding of each key, after refusing what cannot be."""
     mesh = automatic(mesh)
-    names = {variable: name for name, variable in states.named(list(updates)).items() if is_array(name, variable)}
+    updates = updates if isinstance(updates, dict) else {v: v for v in updates}
+    names = {variable: name for name, variable in states.named(updates).items() if is_array(name, variable)}
     check_patterns("params", params, [name for variable, name in names.items() if not is_state(variable)])
     check_patterns("state", state, [name for variable, name in names.items() if is_state(variable)])
     specs = {}
@@ -528,7 +530,7 @@ def bytes_per_device(updates):
         NumPy's count whole.
     """
     sizes = {False: 0, True: 0}
-    for variable in updates:
+    for variable in moved(updates) if isinstance(updates, dict) else updates:
         if not isinstance(variable.type, RandomType):
             value = variable.get_value(borrow=True)
             shape = value.sharding.shard_shape(value.shape) if isinstance(value, jax.Array) else value.shape

@@ -1,7 +1,8 @@
-"""The state of a run: everything an updates dict moves, as names and arrays; saved, restored, reset.
+"""The state of a run: everything that a step moves, as names and arrays; saved, restored, reset.
 
-An updates dict is closed: parameters, optimizer state, counts and random generators are all among its keys. A run is
-therefore resumed, bit for bit, by building the same dict anew and putting the saved values back.
+That is the keys of an updates dict, parameters, optimizer state and counts; and what the model moves beside them, such
+as the generators of its dropout and the averages of its batch normalisation. A run is therefore resumed, bit for bit,
+by building the same model and dict anew and putting the saved values back.
 """
 
 import io
@@ -21,9 +22,9 @@ from pytensor.graph.traversal import explicit_graph_inputs
 from pytensor.tensor.random.type import RandomType
 
 from symupdates.core import is_state
-from symupdates.core.hyper import hyper_tags
-from symupdates.core.parameters import parameter_names, unique_names
+from symupdates.core.program import moved, named_hyper_tags, names_of
 from symupdates.core.state import initial_value
+from symupdates.core.step import parameters_of
 
 __all__ = [
     "hyperparameters",
@@ -42,7 +43,7 @@ INDEX = "symupdates.json"
 
 
 def state_dict(updates):
-    """The values of all keys of an updates dict, by name.
+    """The values of everything that a step moves, by name.
 
     Parameters
     ----------
@@ -52,10 +53,9 @@ def state_dict(updates):
     Returns
     -------
     OrderedDict
-        Names and copies of the values, as NumPy arrays of the variables' dtypes, in the order of the keys. Parameters
-        and variables of your own have their own names, or ``param[i]`` by their place among them; state has
-        ``<parameter>/<rule>/<slot>`` or ``<rule>/t``; names that would repeat have ``[i]`` appended, the place of the
-        key. The state of a random generator is an array of text (JSON).
+        Names and copies of the values, as NumPy arrays of the variables' dtypes: those of the keys in their order, and
+        then what the model moves itself. The state of a random generator is an array of text (JSON). The names are
+        those of :func:`named`.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def reset(updates):
 
 
 def to_numpy(updates):
-    """Make the values of all keys NumPy's again, after training on JAX.
+    """Make the values of all that a step moves NumPy's again, after training on JAX.
 
     The JAX backend leaves arrays of its own in the shared variables, which functions compiled for other backends do
     not take. Where the values are NumPy's already, nothing is copied.
@@ -228,7 +228,7 @@ def to_numpy(updates):
         If values are divided among several processes; nothing is changed.
     """
     arrays = {}
-    for variable in updates:
+    for variable in moved(updates) if isinstance(updates, dict) else updates:
         value = variable.get_value(borrow=True)
         if hasattr(value, "__array__") and not isinstance(value, np.ndarray):
             arrays[variable] = whole_array(variable, value)
@@ -247,8 +247,8 @@ def summary(updates):
     Returns
     -------
     str
-        A line for each key: name, rule, slot, dtype, shape, bytes; a line for each hyper-parameter: name, value, and
-        what was given for it; and the totals. Print it.
+        A line for each name of :func:`state_dict`: name, rule, slot, dtype, shape, bytes; a line for each
+        hyper-parameter: name, value, and what was given for it; and the totals. Print it.
 
     Examples
     --------
@@ -266,8 +266,8 @@ def summary(updates):
     <BLANKLINE>
     1 parameter of 6 elements, 48 bytes; state of 56 bytes, 1.17 times the parameters
     """
-    rows = []
-    of_parameters, of_state, elements, count = 0, 0, 0, 0
+    rows, parameters = [], set(parameters_of(updates))
+    of_parameters, of_state, elements, others = 0, 0, 0, []
     for name, variable in named(updates).items():
         if isinstance(variable.type, RandomType):
             rows.append((name, "", "", "generator", "", ""))
@@ -278,15 +278,18 @@ def summary(updates):
         rows.append((name, rule, slot, variable.dtype, str(shape), str(size)))
         if is_state(variable):
             of_state += size
+        elif variable in parameters:
+            of_parameters, elements = of_parameters + size, elements + np.size(value)
         else:
-            of_parameters, elements, count = of_parameters + size, elements + np.size(value), count + 1
+            others.append(size)
     blocks = [table(("name", "rule", "slot", "dtype", "shape", "bytes"), rows)]
-    hyper = [(name, in_numbers(x), given) for name, x, given in described_hyperparameters(updates)]
+    hyper = [(name, in_numbers(tag.value), tag.given) for name, tag in named_hyper_tags(updates).items()]
     if hyper:
         blocks.append(table(("hyper-parameter", "value", "given"), hyper))
     times = f", {of_state / of_parameters:.2f} times the parameters" if of_parameters else ""
-    size = f"{counted(count, 'parameter')} of {counted(elements, 'element')}, {of_parameters} bytes"
-    blocks.append(f"{size}; state of {of_state} bytes{times}")
+    size = f"{counted(len(parameters), 'parameter')} of {counted(elements, 'element')}, {of_parameters} bytes"
+    more = f"; {counted(len(others), 'other variable')} of {sum(others)} bytes" if others else ""
+    blocks.append(f"{size}; state of {of_state} bytes{times}{more}")
     return "\n\n".join(blocks)
 
 
@@ -317,9 +320,9 @@ def hyperparameters(updates):
     Returns
     -------
     OrderedDict
-        Names, such as ``adam/learning_rate``, and scalar variables; names that would repeat have ``[i]`` appended,
-        their place. As an output of a function that trains, such a variable is the value that this very update uses;
-        and ``.eval()`` gives that of the next. What is the same for several parameters stands there once.
+        Names, such as ``adam/learning_rate``, as :func:`named` makes them, and scalar variables. As an output of a
+        function that trains, such a variable is the value that this very update uses; and ``.eval()`` gives that of
+        the next. What is the same for several parameters stands there once.
 
     Examples
     --------
@@ -332,14 +335,7 @@ def hyperparameters(updates):
     >>> [round(float(step()), 3) for _ in range(3)], round(float(rate.eval()), 3)
     ([0.1, 0.09, 0.08], 0.07)
     """
-    return OrderedDict((name, x) for name, x, _ in described_hyperparameters(updates))
-
-
-def described_hyperparameters(updates):
-    """Name, scalar variable and what was given, of each hyper-parameter; by rule, in the order of the arguments."""
-    tags = sorted(dict.fromkeys(hyper_tags(updates).values()), key=lambda tag: (tag.rule, tag.position))
-    names = unique_names(f"{tag.rule}/{tag.name}" for tag in tags)
-    return [(name, tag.value, tag.given) for name, tag in zip(names, tags, strict=True)]
+    return OrderedDict((name, tag.value) for name, tag in named_hyper_tags(updates).items())
 
 
 def in_numbers(x):
@@ -353,7 +349,7 @@ def in_numbers(x):
 
 
 def named(updates):
-    """The keys of an updates dict by name: state under the name that its parameter has in this dict.
+    """Everything that a step moves, by name: one name wherever a thing is named.
 
     Parameters
     ----------
@@ -363,7 +359,23 @@ def named(updates):
     Returns
     -------
     OrderedDict
-        Names, as in :func:`state_dict`, and the shared variables.
+        Names and shared variables: the keys in their order, then what the model moves itself.
+
+        Parameters and variables of your own have their own names, or ``param[i]`` by their place among these keys; of
+        several with one name each has ``name[i]``. State of a parameter has ``<parameter>/<rule>/<slot>``, that of a
+        rule as a whole ``<rule>/<slot>``, as do the hyper-parameters of :func:`hyperparameters`; a second call of the
+        rule is ``<rule>_2``, and a group that has a name stands before: ``<group>/<rule>/<slot>``. What the model moves
+        has its own name, or ``model``; whatever would repeat a name has ``_2``, ``_3`` … appended.
+
+    Notes
+    -----
+    The names are of this dict. A transform or a group that is added behind does not change those of what stands before;
+    where two dicts are merged, state has the names of the merged one, whatever it was called in each.
+
+    What the model moves is found in the updates and in the losses that they were derived from: shared variables with a
+    default update; statistics that the layers of pytensor-ml write; and random generators, which
+    PyMC's and pytensor-ml's functions advance. What only another output of the compiled function reads is not found;
+    make its update a key of the dict.
 
     Raises
     ------
@@ -373,14 +385,7 @@ def named(updates):
     for variable in updates:
         if not isinstance(variable, SharedVariable):
             raise TypeError(f"the keys of updates must be shared variables, but {variable!r} is not.")
-    own = [variable for variable in updates if not is_state(variable)]
-    names = dict(zip(own, parameter_names(own), strict=True))
-    for variable in updates:
-        if is_state(variable):
-            tag = variable.tag.symupdates
-            of_parameter = tag.parameter in names
-            names[variable] = f"{names[tag.parameter]}/{tag.rule}/{tag.slot}" if of_parameter else variable.name
-    return OrderedDict(zip(unique_names(names[variable] for variable in updates), updates, strict=True))
+    return OrderedDict((name, variable) for variable, name in names_of(updates).items())
 
 
 def to_array(variable):

@@ -6,12 +6,15 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Constant
 from pytensor.graph.replace import graph_replace
+from pytensor.tensor.type import DenseTensorType
 
 from symupdates.constraints import non_negative, total_norm
 from symupdates.core import astype, awaits, extend, is_state, whole_number
 from symupdates.core.hyper import hyper_parameter, hyper_tags
 from symupdates.core.places import written
-from symupdates.core.state import advance, rule_state
+from symupdates.core.program import moved, named_hyper_tags
+from symupdates.core.state import advance, call_state
+from symupdates.core.step import parameters_of
 from symupdates.core.types import largest_dtype
 
 __all__ = [
@@ -371,11 +374,13 @@ def apply_if_finite(updates=None, params=None, limit=None):
     """
     step = extend("apply_if_finite", updates, params)
     members = set(step.params)
-    kept = (v for v in updates if v in members or (is_state(v) and v.tag.symupdates.parameter in members))
-    changed = [(written(v, updates[v]) or (None, updates[v]))[1] for v in kept if v.dtype.startswith("float")]
+    model = of_the_model(updates, members)
+    kept = {v: x for v, x in updates.items() if v in members or (is_state(v) and v.tag.symupdates.parameter in members)}
+    kept |= model
+    changed = [(written(v, x) or (None, x))[1] for v, x in kept.items() if v.dtype.startswith("float")]
     sizes = [pt.abs(x) for x in changed]
     finite = [pt.all(size < np.asarray(np.inf, size.dtype)) for size in sizes]
-    return skip_unless(pt.all(pt.stack(finite)) if finite else pt.constant(True), step, limit)
+    return skip_unless(pt.all(pt.stack(finite)) if finite else pt.constant(True), step, limit, model)
 
 
 @awaits("updates")
@@ -414,16 +419,29 @@ def apply_if_small(updates=None, params=None, max_norm=1.0, limit=None):
     steps = [p_next - p for p, p_next, _ in step]
     dtype = largest_dtype(steps)
     (bound,) = step.hyper(dtype)
-    return skip_unless(total_norm(steps, dtype) <= bound, step, limit)
+    return skip_unless(total_norm(steps, dtype) <= bound, step, limit, of_the_model(updates, set(step.params)))
 
 
-def skip_unless(is_good, step, limit):
+def of_the_model(updates, params):
+    """What the model moves itself, and its next value, where a gate is for all parameters; nothing where for some."""
+    if not params.issuperset(parameters_of(updates)):
+        return {}
+    return {
+        v: x
+        for v, x in moved(updates).items()
+        if (v in updates or v.default_update is not None)
+        and isinstance(v.type, DenseTensorType)
+        and not (v in params or is_state(v))
+    }
+
+
+def skip_unless(is_good, step, limit, model):
     """Hold the step unless `is_good` or the limit of skipped steps is reached, and count those skipped."""
     skipped, in_a_row = step.count("skipped"), step.count("in_a_row")
     is_open = is_good
     if limit is not None:
         is_open |= in_a_row >= whole_number(f"apply_{step.rule}: limit", limit)
-    step.hold(is_open)
+    step.hold(is_open, model)
     step[skipped] = pt.switch(is_open, skipped, skipped + 1)
     step[in_a_row] = pt.switch(is_good, np.int64(0), in_a_row + 1)
     return step.finish()
@@ -665,16 +683,19 @@ def adjustable(updates=None):
     dict. Without `updates`, it returns a partial that awaits it.
     """
     step = extend("adjustable", updates, [])
-    tags = hyper_tags(updates)
-    numbers = {tag.value: tag for tag in tags.values() if isinstance(tag.value, Constant)}
-    shared = {x: rule_state(tag.rule, tag.name, x.data, "float64") for x, tag in numbers.items()}
-    for x in shared.values():
-        advance(x, x)
+    shared = {}
+    for name, tag in named_hyper_tags(updates).items():
+        if isinstance(tag.value, Constant):
+            x = shared[tag.value] = call_state(tag.call, tag.name, tag.value.data, "float64")
+            x.name = name
+            advance(x, x)
     replacements = {
         v: hyper_parameter(tag._replace(value=shared[tag.value]), v.dtype)
-        for v, tag in tags.items()
+        for v, tag in hyper_tags(updates).items()
         if tag.value in shared
     }
     for variable, value in zip(updates, graph_replace(list(updates.values()), replacements, strict=False), strict=True):
         step[variable] = value
+    for x in shared.values():
+        step[x] = x
     return step.finish()

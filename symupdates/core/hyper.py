@@ -9,7 +9,7 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.type import DenseTensorType
 
-from symupdates.core.state import new_clock
+from symupdates.core.state import Call, new_clock
 from symupdates.core.types import astype
 
 
@@ -26,6 +26,8 @@ class HyperTag(NamedTuple):
         The scalar variable, before it was cast to the dtype of a parameter.
     given
         What was given for it, in words.
+    call
+        The call that it was given to.
     """
 
     rule: str
@@ -33,18 +35,19 @@ class HyperTag(NamedTuple):
     position: int
     value: Variable
     given: str
+    call: Call
 
 
-def resolve(function, hyper, rule=None, clock=None):
+def resolve(function, hyper, call=None, clock=None):
     """The hyper-parameters of a function, checked: a function ``dtype -> tuple of scalars``, in the order given.
 
-    They are tagged as those of `rule`, by default the function. Without a clock, they have one of their own, which the
-    updates dict of whatever rule reads them advances.
+    They are tagged as those of the `call`, by default one of the function. Without a clock, they have one of their own,
+    which the updates dict of whatever rule reads them advances.
     """
-    rule = rule or function
-    clock = clock or cache(partial(new_clock, rule))
+    call = call or Call(function)
+    clock = clock or cache(partial(new_clock, call))
     tags = [
-        HyperTag(rule, name, i, scalar(f"{function}: {name}", value, clock), in_words(value))
+        HyperTag(call.rule, name, i, scalar(f"{function}: {name}", value, clock), in_words(value), call)
         for i, (name, value) in enumerate(hyper.items())
     ]
     return cache(lambda dtype: tuple(hyper_parameter(tag, dtype) for tag in tags))
@@ -99,9 +102,17 @@ def hyper_parameter(tag, dtype):
 
 
 def hyper_tags(updates):
-    """The hyper-parameters in the expressions of an updates dict, each with its tag."""
-    tags = ((v, getattr(v.tag, "symupdates", None)) for v in ancestors(updates.values()))
-    return {v: tag for v, tag in tags if isinstance(tag, HyperTag)}
+    """The hyper-parameters in the expressions of an updates dict, each with its tag, in the order of the keys."""
+    return {v: tag for of_key in hyper_tags_by_key(updates) for v, tag in of_key.items()}
+
+
+def hyper_tags_by_key(updates):
+    """For each key, the hyper-parameters that its next value is computed with, and that of no key before it."""
+    seen = set()
+    for value in updates.values():
+        new = [v for v in ancestors([value], blockers=seen) if v not in seen]
+        seen.update(new)
+        yield {v: tag for v in new if isinstance(tag := getattr(v.tag, "symupdates", None), HyperTag)}
 
 
 def whole_number(name, value, least=1):

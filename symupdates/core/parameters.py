@@ -1,9 +1,9 @@
 """Parameters and their gradients: checked, named, differentiated."""
 
 import warnings
-from collections import Counter
 from collections.abc import Iterable
 from numbers import Number
+from typing import NamedTuple
 
 import numpy as np
 import pytensor
@@ -16,8 +16,37 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType
 
+from symupdates.core.names import parameter_names
 from symupdates.core.places import Lookups, is_rows, whole
 from symupdates.core.types import astype, describe_shape, in_brackets
+
+
+class GradientTag(NamedTuple):
+    """What a gradient is that was computed here; found as ``variable.tag.symupdates``.
+
+    Attributes
+    ----------
+    loss
+        The loss that was differentiated, of which the gradient need not contain all.
+    """
+
+    loss: Variable
+
+
+class ParameterTag:
+    """Says that a rule was given a shared variable as a parameter; found as ``variable.tag.symupdates``."""
+
+
+def mark_as_parameters(params):
+    """Let it be known of shared variables that they are parameters, and no state or other variables of the model."""
+    for p in params:
+        if not hasattr(p.tag, "symupdates"):
+            p.tag.symupdates = ParameterTag()
+
+
+def is_parameter(variable):
+    """Whether a rule was ever given a shared variable as a parameter."""
+    return isinstance(getattr(variable.tag, "symupdates", None), ParameterTag)
 
 
 def get_or_compute_grads(loss_or_grads, params):
@@ -146,27 +175,6 @@ def warn_of_order(name, p):
         )
 
 
-def parameter_names(params):
-    """Names for the parameters, all different: their own, or ``param[i]``; where one is shared, ``name[i]``.
-
-    That of rows is the name of their table.
-    """
-    first = {whole(p): i for i, p in reversed(list(enumerate(params)))}
-    tables = sorted(first, key=first.get)
-    names = unique_names(p.name or f"param[{first[p]}]" for p in tables)
-    names = dict(zip(tables, names, strict=True))
-    return [names[whole(p)] for p in params]
-
-
-def unique_names(names):
-    """The names in a list, those that repeat with their position, ``name[i]``."""
-    names = list(names)
-    while len(set(names)) < len(names):
-        count = Counter(names)
-        names = [name if count[name] == 1 else f"{name}[{i}]" for i, name in enumerate(names)]
-    return names
-
-
 def compute_grads(loss_or_grads, params):
     names = parameter_names(params)
     if isinstance(loss_or_grads, list | tuple):
@@ -200,6 +208,10 @@ def compute_grads(loss_or_grads, params):
         if isinstance(g.type, NullType):
             raise ValueError(f"the gradient of the loss with respect to {name} is undefined: {g.type.why_null}")
     refuse_more_than_rows(loss, params, names)
+    of_loss = set(ancestors([loss]))
+    grads = [g.copy() if g in of_loss else g for g in grads]
+    for g in grads:
+        g.tag.symupdates = GradientTag(loss)
     return grads
 
 
@@ -270,6 +282,9 @@ def summed_by_row(params, grads):
 
 def gradient_of(p, g):
     """`g` in the dtype of `p`, and with its axes of length one: those that the arithmetic would take as unknown."""
-    g = astype(pt.as_tensor_variable(g), p.dtype)
+    given = pt.as_tensor_variable(g)
+    g = astype(given, p.dtype)
+    if isinstance(tag := getattr(given.tag, "symupdates", None), GradientTag):
+        g.tag.symupdates = tag
     axes = [i for i, n in enumerate(p.type.shape) if n == 1 and g.type.shape[i] is None]
     return pt.specify_broadcastable(g, *axes) if axes else g

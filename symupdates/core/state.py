@@ -1,6 +1,7 @@
 """State: the shared variables that rules keep beside the parameters, what each is for, and how it begins."""
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,36 @@ from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
 
 from symupdates.core.types import like
+
+GROUPS = ContextVar("groups", default=())  # that the rule at hand is called for, the outermost first
+
+
+class Group:
+    """A group of parameters, for which a rule is called; `name` is None for one without a name."""
+
+    def __init__(self, name):
+        self.name = name
+
+
+class Call:
+    """A call of a rule, transform or schedule, to which state and hyper-parameters belong.
+
+    Attributes
+    ----------
+    rule : str
+        Its name.
+    groups : tuple of Group
+        The groups of parameters that it is made for, the outermost first.
+    """
+
+    def __init__(self, rule):
+        self.rule = rule
+        self.groups = GROUPS.get()
+
+    @property
+    def name(self):
+        """What the names begin with of all that belongs to it as a whole; a number where others have the same."""
+        return "/".join([*(group.name for group in self.groups if group.name), self.rule])
 
 
 class StateTag(NamedTuple):
@@ -30,6 +61,8 @@ class StateTag(NamedTuple):
     next_value
         For state that advances by itself, such as a count or a random generator, the expression of its next value:
         every updates dict whose expressions read such state advances it. None for all other.
+    call
+        The call of the rule that made it.
     """
 
     rule: str
@@ -38,6 +71,7 @@ class StateTag(NamedTuple):
     initial: float | np.ndarray | SharedVariable
     shape: tuple | Callable
     next_value: Variable | None = None
+    call: Call | None = None
 
 
 def is_state(variable):
@@ -71,9 +105,10 @@ def new_state(name, tag, dtype):
     return variable
 
 
-def rule_state(rule, slot, initial, dtype, shape=()):
-    """State that belongs to a rule as a whole."""
-    return new_state(f"{rule}/{slot}", StateTag(rule, slot, None, initial, shape), dtype)
+def call_state(call, slot, initial, dtype, shape=()):
+    """State that belongs to a call as a whole."""
+    tag = StateTag(call.rule, slot, None, initial, shape, call=call)
+    return new_state(f"{call.name}/{slot}", tag, dtype)
 
 
 def advance(variable, next_value):
@@ -81,8 +116,8 @@ def advance(variable, next_value):
     variable.tag.symupdates = variable.tag.symupdates._replace(next_value=like(variable, next_value))
 
 
-def new_clock(rule):
+def new_clock(call):
     """A count of the updates made: an int64 scalar, 0 at first, which every updates dict that reads it advances."""
-    clock = rule_state(rule, "t", 0, "int64")
+    clock = call_state(call, "t", 0, "int64")
     advance(clock, clock + 1)
     return clock

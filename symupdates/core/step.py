@@ -12,16 +12,19 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.shape import SpecifyShape
 
 from symupdates.core.hyper import resolve
+from symupdates.core.names import free_name, parameter_names
 from symupdates.core.parameters import (
     check_params,
     compute_grads,
     gradient_of,
+    is_parameter,
+    mark_as_parameters,
     only_whole,
-    parameter_names,
     untrainable,
 )
 from symupdates.core.places import AtRows, Lookups, Whole, is_rows, whole, written
-from symupdates.core.state import StateTag, advances, is_state, new_clock, new_state
+from symupdates.core.program import key_names, moved
+from symupdates.core.state import Call, StateTag, advances, is_state, new_clock, new_state
 from symupdates.core.types import astype, largest_dtype, like, total
 
 try:
@@ -50,6 +53,7 @@ def prepare(rule, loss_or_grads, params, **hyper):
     """
     params = check_params(params)
     grads = [gradient_of(p, g) for p, g in zip(params, compute_grads(loss_or_grads, params), strict=True)]
+    mark_as_parameters(map(whole, params))
     places, grads = by_table(params, grads)
     return Step(rule, list(places), grads, hyper, places=places)
 
@@ -82,9 +86,10 @@ def extend(transform, updates, params=None, **hyper):
     updates : dict
         The updates to transform: shared variables and their next values.
     params : iterable of shared variables, or callable, optional
-        The parameters to transform, or a function that says of a parameter whether it is to be; all that the dict
-        updates by default, and never optimizer state. They are known by exclusion (float keys without a state's tag),
-        so give `params` if the dict also updates float variables of your own that are not parameters.
+        The parameters to transform, or a function that says of a parameter whether it is to be; by default all that
+        the dict updates. These are the keys that a rule was ever given as parameters; in a dict without any, as one
+        written by hand, all float keys that are no optimizer state. Of what the model moves itself, by a default
+        update, it has to be said.
     **hyper
         As for :func:`prepare`.
 
@@ -97,22 +102,26 @@ def extend(transform, updates, params=None, **hyper):
         raise TypeError(
             f"{transform}: updates must be a dict of shared variables and their next values, not {updates!r}."
         )
-    every = [v for v in updates if isinstance(v, SharedVariable) and not is_state(v) and untrainable(v) is None]
-    if params is None:
-        params = every
-    elif callable(params) and not isinstance(params, Variable):
-        params = [p for p in every if params(p)]
+    if params is None or (callable(params) and not isinstance(params, Variable)):
+        params = [p for p in parameters_of(updates) if params is None or params(p)]
+        values = updates
     else:
         params = list(dict.fromkeys(map(whole, check_params(params))))
-    absent = [name for name, p in zip(parameter_names(params), params, strict=True) if p not in updates]
+        values = updates if all(p in updates for p in params) else moved(updates)
+    absent = [name for name, p in zip(parameter_names(params), params, strict=True) if p not in values]
     if absent:
         raise ValueError(
             f"{transform}: {', '.join(absent)} not among the updates; give params that the dict updates, or none for "
             "all of them."
         )
-    every += [p for p in params if p not in every]
-    names = dict(zip(every, parameter_names(every), strict=True))
-    return Step(transform, params, [like(p, updates[p]) for p in params], hyper, updates, [names[p] for p in params])
+    names = key_names(updates | values)
+    return Step(transform, params, [like(p, values[p]) for p in params], hyper, updates, [names[p] for p in params])
+
+
+def parameters_of(updates):
+    """The parameters among the keys of an updates dict: those known to be, or if none is, all that could be."""
+    own = [v for v in updates if isinstance(v, SharedVariable) and not is_state(v)]
+    return [v for v in own if is_parameter(v)] or [v for v in own if untrainable(v) is None]
 
 
 class Step:
@@ -127,6 +136,8 @@ class Step:
     ----------
     rule : str
         The name under which state is kept: that of the rule or transform, and a number where a dict has several.
+    call : Call
+        What state and hyper-parameters belong to.
     params : list of shared variables
         All parameters. A rule that asks for them needs them whole, and is refused where one is rows of a table.
     hyper : callable
@@ -143,14 +154,16 @@ class Step:
         self.dtype = largest_dtype(params)
         self._updates = OrderedDict(updates)
         self._values = dict(updates)
-        rules = {v.tag.symupdates.rule for v in self._updates if is_state(v)}
-        self.rule = next(r for r in numbered(function.removeprefix("apply_")) if r not in rules)
+        self.rule = free_name(
+            function.removeprefix("apply_"), {v.tag.symupdates.rule for v in self._updates if is_state(v)}
+        )
+        self.call = Call(self.rule)
         self._companions = companions
         names = names or parameter_names([self._places[p].key for p in params])
         self._names = dict(zip(params, names, strict=True))
         self._taken = {v.name for v in self._updates} | set(self._names.values())
-        self._clock = cache(partial(new_clock, self.rule))
-        self.hyper = resolve(function, hyper, self.rule, self._clock)
+        self._clock = cache(partial(new_clock, self.call))
+        self.hyper = resolve(function, hyper, self.call, self._clock)
         self._corrections = {}
 
     def __iter__(self):
@@ -203,15 +216,15 @@ class Step:
             The shared variable. Where the parameter is rows of a table, the shared variable is for all of it, and what
             is returned are its rows.
         """
-        owner = "" if p is None else f"{self._names[p]}/"
-        name = self._unique(f"{owner}{self.rule}/{slot}")
+        name = f"{self.call.name}/{slot}" if p is None else f"{self._names[p]}/{self.rule}/{slot}"
+        name = free_name(name, self._taken)
         dtype = dtype or (self if p is None else p).dtype
         if isinstance(initial, Variable):
             initial = self._place(initial).key
         place = self._place(p)
         if shape not in ((...,), ()):
             self._refuse_rows([p], f"its {slot} is not a number for each element")
-        variable = new_state(name, StateTag(self.rule, slot, place.key, initial, shape), dtype)
+        variable = new_state(name, StateTag(self.rule, slot, place.key, initial, shape, call=self.call), dtype)
         beside = place.beside(variable) if shape else Whole(variable)
         self._places[beside.variable] = beside
         return beside.variable
@@ -259,17 +272,25 @@ class Step:
         """The sum of all elements of some tensors, such as one for each parameter, in the widest dtype of these."""
         return sum((total(astype(x, self.dtype)) for x in tensors), astype(pt.constant(0), self.dtype))
 
-    def hold(self, is_open):
+    def hold(self, is_open, model=()):
         """Let nothing of the parameters change unless `is_open`, a boolean scalar.
 
         Their values stand still, and so does all state that is kept for them, and what belongs to a rule as a whole,
         such as its count, unless something that goes on reads it. Random generators always advance: a gate that closed
         because of the numbers drawn would else meet the same numbers again.
+
+        Parameters
+        ----------
+        is_open : boolean scalar variable
+        model : dict
+            Variables of the model, and their next values, that are to stand still too.
         """
+        self._updates |= model
         updates = self._updates
         members = {None, *self.params}
         held = {v for v in updates if v in members or (is_state(v) and v.tag.symupdates.parameter in members)}
         held -= {v for v in held if is_state(v) and v.tag.symupdates.slot == "rng"}
+        held.update(model)
         moving = [v for v in updates if v not in held]
         while moving:
             read = set(graph_inputs([updates[v] for v in moving])) & held
@@ -296,7 +317,8 @@ class Step:
             Put the entries of the parameters before those of the state.
         """
         updates = OrderedDict(sorted(self._updates.items(), key=lambda item: params_first and is_state(item[0])))
-        of_rule = [v for v in updates if is_state(v) and v.tag.symupdates[:3:2] == (self.rule, None)]
+        tags = {v: v.tag.symupdates for v in updates if is_state(v)}
+        of_rule = [v for v, tag in tags.items() if tag.parameter is None and tag.call is self.call]
         if len(of_rule) == len(updates):
             return OrderedDict()
         for variable in of_rule:
@@ -304,7 +326,7 @@ class Step:
         unread = updates.values()
         while found := [v for v in dict.fromkeys(graph_inputs(unread)) if advances(v) and v not in updates]:
             for variable in sorted(found, key=lambda v: v.tag.symupdates.slot == "t"):
-                variable.name = self._unique(variable.name)
+                variable.name = free_name(variable.name, self._taken)
                 updates[variable] = variable.tag.symupdates.next_value
             unread = [updates[variable] for variable in found]
         return updates
@@ -331,17 +353,3 @@ class Step:
     def _refuse_rows(self, params, reason):
         if of_rows := [self._names[p] for p in params if self._place(p).at_rows]:
             raise only_whole(self.rule, of_rows, reason)
-
-    def _unique(self, name):
-        name = next(n for n in numbered(name) if n not in self._taken)
-        self._taken.add(name)
-        return name
-
-
-def numbered(name):
-    """The name, then ``name_2``, ``name_3`` …"""
-    yield name
-    n = 2
-    while True:
-        yield f"{name}_{n}"
-        n += 1

@@ -347,7 +347,7 @@ def hessian_times(step, vectors):
 
 def probes(step, draw, seed):
     """A random vector, drawn anew at each update: a part for each parameter."""
-    generator = new_generator(step.rule, seed)
+    generator = new_generator(step.call, seed)
     return {p: draw(generator, p, stream=i) for i, p in enumerate(step.params)}
 
 
