@@ -9,6 +9,7 @@ import pytensor.tensor as pt
 from symupdates.core import (
     astype,
     awaits,
+    called,
     check_optimizer,
     extend,
     get_or_compute_grads,
@@ -45,12 +46,13 @@ def chain(*stages):
     -------
     callable
         ``optimizer(loss_or_grads, params)``, which returns the updates dict. It goes wherever a rule goes,
-        ``pm.fit(obj_optimizer=...)`` included; every call makes state and counts anew.
+        ``pm.fit(obj_optimizer=...)`` included; every call makes state and counts anew. It can be copied and pickled.
 
     Raises
     ------
     TypeError
-        If a stage is not callable, or its first argument has another name.
+        If a stage is not callable, or its first argument has another name. When it is called: if a stage returns what
+        its kind does not, such as None.
     ValueError
         If there is not exactly one rule, or the stages are in another order.
 
@@ -74,20 +76,16 @@ def chain(*stages):
             "a chain is any number of gradient transforms, one rule, and any number of update transforms, in this "
             f"order; got {', '.join(kinds) or 'nothing'}."
         )
-    rule = kinds.index("rule")
+    return chained(stages=stages)
 
-    @awaits("loss_or_grads", "params")
-    def optimizer(loss_or_grads=None, params=None):
-        params = check_params(params)
-        grads = get_or_compute_grads(loss_or_grads, params) if rule else loss_or_grads
-        for stage in stages[:rule]:
-            grads = call(stage, grads, params)
-        updates = stages[rule](grads, params)
-        for stage in stages[rule + 1 :]:
-            updates = call(stage, updates, params)
-        return updates
 
-    return optimizer
+@awaits("loss_or_grads", "params", name="chain")
+def chained(loss_or_grads=None, params=None, *, stages):
+    params = check_params(params)
+    data = loss_or_grads if kind_of(stages[0]) == "rule" else get_or_compute_grads(loss_or_grads, params)
+    for i, stage in enumerate(stages):
+        data = call(f"chain: stages[{i}]", stage, data, params)
+    return data
 
 
 def partition(*groups):
@@ -131,31 +129,33 @@ def partition(*groups):
     for group in groups:
         if not (isinstance(group, tuple | list) and len(group) == 2 and (group[1] is None or callable(group[1]))):
             raise TypeError(f"a group is a pair (selector, optimizer), but {group!r} is not.")
+    for selector, _ in groups:
+        selector_of(selector)
+    return partitioned(groups=groups)
+
+
+@awaits("loss_or_grads", "params", name="partition")
+def partitioned(loss_or_grads=None, params=None, *, groups):
+    params = check_params(params)
+    names = parameter_names(params)
+    for selector, _ in groups:
+        if isinstance(selector, tuple | list) and (absent := [str(p) for p in selector if p not in params]):
+            raise ValueError(f"a group has {', '.join(absent)}, which is not among the parameters {names}.")
     selectors = [selector_of(selector) for selector, _ in groups]
-
-    @awaits("loss_or_grads", "params")
-    def optimizer(loss_or_grads=None, params=None):
-        params = check_params(params)
-        names = parameter_names(params)
-        for selector, _ in groups:
-            if isinstance(selector, tuple | list) and (absent := [str(p) for p in selector if p not in params]):
-                raise ValueError(f"a group has {', '.join(absent)}, which is not among the parameters {names}.")
-        members = [[] for _ in groups]
-        for i, (p, name) in enumerate(zip(params, names, strict=True)):
-            group = next((k for k, selects in enumerate(selectors) if selects(p, name)), None)
-            if group is None:
-                raise ValueError(f"parameter {name} belongs to no group; add (..., optimizer) for all the rest.")
-            members[group].append(i)
-        grads = get_or_compute_grads(loss_or_grads, params)
-        return merge(
-            *(
-                rule([grads[i] for i in group], [params[i] for i in group])
-                for group, (_, rule) in zip(members, groups, strict=True)
-                if group and rule is not None
-            )
+    members = [[] for _ in groups]
+    for i, (p, name) in enumerate(zip(params, names, strict=True)):
+        group = next((k for k, selects in enumerate(selectors) if selects(p, name)), None)
+        if group is None:
+            raise ValueError(f"parameter {name} belongs to no group; add (..., optimizer) for all the rest.")
+        members[group].append(i)
+    grads = get_or_compute_grads(loss_or_grads, params)
+    return merge(
+        *(
+            called(f"partition: groups[{k}]", optimizer, [grads[i] for i in group], [params[i] for i in group])
+            for k, (group, (_, optimizer)) in enumerate(zip(members, groups, strict=True))
+            if group and optimizer is not None
         )
-
-    return optimizer
+    )
 
 
 def accumulate(optimizer, every=4, mean=True):
@@ -205,22 +205,22 @@ def accumulate(optimizer, every=4, mean=True):
     """
     check_optimizer("accumulate: optimizer", optimizer)
     whole_number("accumulate: every", every)
+    return accumulated(optimizer=optimizer, every=every, mean=mean)
 
-    @awaits("loss_or_grads", "params")
-    def accumulated(loss_or_grads=None, params=None):
-        step = prepare("accumulate", loss_or_grads, whole_params("accumulate", params))
-        is_full = pt.eq(step.t % every, 0)
-        grads = []
-        for p, g, () in step:
-            gathered = step.state(p, "grads")
-            total = gathered + g
-            step[gathered] = pt.switch(is_full, pt.zeros_like(total), total)
-            grads.append(total / astype(pt.constant(every), p.dtype) if mean else total)
-        held = extend("accumulate", optimizer(grads, step.params))
-        held.hold(is_full)
-        return merge(held.finish(), step.finish())
 
-    return accumulated
+@awaits("loss_or_grads", "params", name="accumulate")
+def accumulated(loss_or_grads=None, params=None, *, optimizer, every, mean):
+    step = prepare("accumulate", loss_or_grads, whole_params("accumulate", params))
+    is_full = pt.eq(step.t % every, 0)
+    grads = []
+    for p, g, () in step:
+        gathered = step.state(p, "grads")
+        total = gathered + g
+        step[gathered] = pt.switch(is_full, pt.zeros_like(total), total)
+        grads.append(total / astype(pt.constant(every), p.dtype) if mean else total)
+    held = extend("accumulate", called("accumulate: optimizer", optimizer, grads, step.params))
+    held.hold(is_full)
+    return merge(held.finish(), step.finish())
 
 
 def merge(*dicts):
@@ -280,11 +280,14 @@ def kind_of(stage):
     return KINDS[first]
 
 
-def call(stage, data, params):
-    """Apply a transform, giving it the parameters if it takes them and has none."""
+def call(name, stage, data, params):
+    """What a stage returns: a rule is given the parameters, and a transform, if it takes them and has none."""
+    kind = kind_of(stage)
+    if kind == "rule":
+        return called(name, stage, data, params, kind=kind)
     own = getattr(stage, "keywords", {}).get("params")
     takes = "params" in signature(stage).parameters
-    return stage(data, params=params) if takes and own is None else stage(data)
+    return called(name, stage, data, kind=kind, **({"params": params} if takes and own is None else {}))
 
 
 def selector_of(selector):

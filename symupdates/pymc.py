@@ -25,7 +25,7 @@ from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType
 
 from symupdates.compose import merge
-from symupdates.core import check_optimizer, whole_number
+from symupdates.core import called, check_optimizer, whole_number
 from symupdates.rules.adam import adam
 from symupdates.state import to_numpy
 from symupdates.transforms import swap_averages
@@ -382,7 +382,8 @@ class MAP:
         self.values = OrderedDict((v, every[v]) for v in chosen)
         self.params = list(self.values.values())
         self.loss = negative_logp(every, self.model, jacobian)
-        self.updates = merge(OrderedDict(optimizer(self.loss, self.params)), random_updates(self.loss))
+        updates = called("map_estimate: optimizer", optimizer, self.loss, self.params)
+        self.updates = merge(updates, random_updates(self.loss))
         self.losses = np.empty(0)
         self.stopped = None
         self._every = every
@@ -619,7 +620,8 @@ class Optimizer:
         target = loss_or_grads if self.inference is None else self._loss(params)
         generators = {} if self.fixed_draws else random_updates(target)
         reseed(generators, self.seed)
-        self.updates = merge(OrderedDict(self.optimizer(target, params)), generators)
+        updates = called("symupdates.pymc.Optimizer: optimizer", self.optimizer, target, params)
+        self.updates = merge(updates, generators)
         return self.updates
 
     def _loss(self, params):

@@ -23,6 +23,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from symupdates.core import astype
+from symupdates.core.awaits import in_words
 from symupdates.core.state import Call, advance, call_state
 
 __all__ = [
@@ -90,7 +91,7 @@ class Schedule:
 
     def __repr__(self):
         make, args, kwargs = self._make
-        arguments = [describe(x) for x in args] + [f"{name}={describe(x)}" for name, x in kwargs.items()]
+        arguments = [in_words(x) for x in args] + [f"{name}={in_words(x)}" for name, x in kwargs.items()]
         return f"{make.__name__}({', '.join(arguments)})"
 
     def __reduce__(self):
@@ -99,14 +100,6 @@ class Schedule:
     def _variables(self):
         _, args, kwargs = self._make
         return variables_of([*args, *kwargs.values()])
-
-
-def describe(x):
-    if isinstance(x, list):
-        return f"[{', '.join(describe(item) for item in x)}]"
-    if isinstance(x, Variable):
-        return str(x)
-    return repr(x) if isinstance(x, Schedule) else getattr(x, "__name__", repr(x))
 
 
 def variables_of(arguments):

@@ -1,5 +1,9 @@
 """chain, partition and merge."""
 
+import copy
+import gc
+import pickle
+import weakref
 from collections import OrderedDict
 from functools import partial
 
@@ -14,15 +18,21 @@ from pytensor.graph.replace import graph_replace
 from table import ROWS
 
 from symupdates import (
+    accumulate,
     adam,
     apply_momentum,
     apply_nesterov_momentum,
+    asam,
     chain,
     gradients,
+    mechanic,
     merge,
     momentum,
+    muon,
     partition,
     rmsprop,
+    sam,
+    schedules,
     sgd,
     total_norm_constraint,
 )
@@ -98,7 +108,7 @@ def test_chains_nest_and_take_functions(problem):
     waiting = chain(inner)()
     assert isinstance(waiting, partial)
     assert_same(trained(waiting, problem)[0], trained(inner, problem)[0])
-    with pytest.raises(ValueError, match="optimizer: params missing"):
+    with pytest.raises(ValueError, match="chain: params missing"):
         inner(problem[1])
 
 
@@ -127,6 +137,112 @@ def test_wrong_chains():
         chain(lambda g: g, rule)
     with pytest.raises(TypeError, match=r"function with a signature, not 0\.1"):
         chain(rule, 0.1)
+
+
+def test_stages_that_return_something_else(problem):
+    params, loss = problem
+
+    def stay_positive(updates):
+        updates.update({v: pt.maximum(x, 0) for v, x in updates.items()})
+
+    for stages, message in [
+        (
+            (sgd(), stay_positive),
+            r"chain: stages\[1\], stay_positive, returned None; the update transform must .* di",
+        ),
+        (
+            (sgd(), lambda updates: list(updates.items())),
+            r"chain: stages\[1\], <lambda>, returned \[.* update tran",
+        ),
+        (
+            (lambda loss_or_grads, params: None, apply_momentum()),
+            r"stages\[0\], <lambda>, returned None; the rule m",
+        ),
+        ((lambda grads: None, sgd()), "returned None; the gradient transform must .* one for each of the 3 gradients"),
+        ((lambda grads: grads[0].sum(), sgd()), "the gradient transform must return a list of tensors"),
+        ((gradients.sign(), lambda grads: grads[:2], sgd()), r"stages\[1\], <lambda>, returned"),
+        ((lambda grads: [*grads[:2], None], sgd()), "the gradient transform must return a list of tensors"),
+        (
+            (gradients.clip_by_total_norm(return_norm=True), sgd()),
+            r"stages\[0\], clip_by_total_norm\(max_norm=1.0, return_norm=True\), returned \(\[",
+        ),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            chain(*stages)(loss, params)
+
+
+def test_optimizers_that_return_something_else(problem):
+    params, loss = problem
+
+    def idle(loss_or_grads, params):
+        return [(p, p) for p in params]
+
+    for optimizer, name in [
+        (partition(("b", sgd()), (..., idle)), r"partition: groups\[1\]"),
+        (accumulate(idle), "accumulate: optimizer"),
+        (mechanic(idle), "mechanic: optimizer"),
+        (sam(optimizer=idle), "sam: optimizer"),
+        (asam(optimizer=idle), "asam: optimizer"),
+        (muon(others=idle), "muon: others"),
+    ]:
+        with pytest.raises(TypeError, match=rf"{name}, idle, returned \[.*; the optimizer must return a dict"):
+            optimizer(loss, params)
+
+
+# --- Copies -----------------------------------------------------------------------------------------------------------
+
+OPTIMIZERS = [
+    adam(learning_rate=schedules.cosine_decay(0.1, 100)),
+    chain(gradients.clip_by_total_norm(max_norm=1.0), adam(learning_rate=0.1), apply_momentum()),
+    partition(("W", None), (..., sgd(learning_rate=0.1))),
+    accumulate(rmsprop(learning_rate=0.1), every=2),
+    mechanic(chain(gradients.add_l2(), sgd()), betas=3),
+]
+
+every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.func.__name__)
+
+
+@every_optimizer
+def test_optimizers_are_copied_and_pickled(optimizer, problem):
+    params, loss = problem
+    assert repr(optimizer()) == repr(optimizer)
+    for same in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer)), optimizer(), chain(optimizer)):
+        assert_equal_expressions(same(loss, params), optimizer(loss, params))
+
+
+def test_optimizers_of_functions_are_pickled_by_cloudpickle(problem):
+    cloudpickle = pytest.importorskip("cloudpickle")
+    params, loss = problem
+    optimizer = partition((lambda p: p.ndim == 2, chain(lambda grads: grads[::-1], sgd())), (..., adam()))
+    assert_equal_expressions(cloudpickle.loads(cloudpickle.dumps(optimizer))(loss, params), optimizer(loss, params))
+
+
+def test_optimizers_show_how_they_were_made():
+    shown = {optimizer.func.__name__: repr(optimizer) for optimizer in OPTIMIZERS}
+    assert shown["adam"].startswith("adam(learning_rate=cosine_decay(0.1, 100), beta1=0.9, ")
+    assert shown["chain"].startswith("chain(stages=(clip_by_total_norm(max_norm=1.0, return_norm=False), adam(learning")
+    assert shown["partition"] == "partition(groups=(('W', None), (Ellipsis, sgd(learning_rate=0.1))))"
+    assert repr(accumulate(sgd, every=np.int64(2))) == "accumulate(optimizer=sgd, every=2, mean=True)"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: chain(sgd(), apply_momentum(params=[p])),
+        lambda p: partition(([p], sgd())),
+        lambda p: accumulate(partition(([p], sgd()))),
+        lambda p: mechanic(partition(([p], sgd()))),
+    ],
+)
+def test_optimizers_do_not_outlive_their_use(make):
+    p = make_param((2,), "float64", "p")
+    p_is_there = weakref.ref(p)
+    optimizer = make(p)
+    updates = optimizer((p**2).sum(), [p])
+    assert p in updates and isinstance(optimizer(), partial)
+    del p, optimizer, updates
+    gc.collect()
+    assert p_is_there() is None
 
 
 # --- Groups -----------------------------------------------------------------------------------------------------------

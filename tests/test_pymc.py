@@ -358,6 +358,8 @@ def test_refusals(model, minibatch_model):
     sgd = symupdates.sgd(learning_rate=0.1)
     with pytest.raises(TypeError, match=r"optimizer must be a rule or another optimizer, not 0\.1"):
         of_pymc.Optimizer(0.1)
+    with pytest.raises(TypeError, match=r"optimizer, <lambda>, returned None; the optimizer must return a dict"):
+        of_pymc.Optimizer(lambda loss_or_grads, params: None)(pytensor.shared(1.0), [])
     with pytest.raises(ValueError, match="fixed_draws are those of an inference"):
         of_pymc.Optimizer(sgd, fixed_draws=True)
     with model:

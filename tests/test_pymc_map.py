@@ -150,6 +150,8 @@ def test_refusals(mixed):
         MAP(mixed, vars=["x"], start=[1.0])
     with pytest.raises(TypeError, match="map_estimate: optimizer must be a rule"):
         MAP(mixed, "adam", vars=["x"])
+    with pytest.raises(TypeError, match=r"map_estimate: optimizer, <lambda>, returned None; the optimizer must return"):
+        MAP(mixed, lambda loss_or_grads, params: None, vars=["x"])
     with pytest.raises(ValueError, match="map_estimate: steps must be a whole number of at least 0, not -1"):
         MAP(mixed, vars=["x"], **QUICK).fit(-1)
     with pytest.raises(ValueError, match="values lack k, scale_log__"):

@@ -18,15 +18,17 @@ float32 arithmetic, whatever ``floatX`` is, and ``0.9``, ``np.float64(0.9)`` and
 bits. Inside a rule, ``1 - beta`` belongs to the very ``beta`` it stands beside: the weights of a moving average sum to
 one, and its bias correction undoes just what its weights did.
 
-The rooms, each of which uses those before it only: :mod:`~symupdates.core.awaits`, calls without data;
-:mod:`~symupdates.core.types`, casts and shapes; :mod:`~symupdates.core.places`, whole variables and rows of tables;
-:mod:`~symupdates.core.state`, the variables kept beside the
-parameters; :mod:`~symupdates.core.parameters`, their checks, names and gradients; :mod:`~symupdates.core.hyper`,
-hyper-parameters; :mod:`~symupdates.core.step`, which puts them together.
+The rooms, each of which uses those before it only: :mod:`~symupdates.core.arguments`, what an unknown argument was
+meant to be; :mod:`~symupdates.core.awaits`, calls without data; :mod:`~symupdates.core.optimizers`, functions that
+users give to be called; :mod:`~symupdates.core.types`, casts and shapes; :mod:`~symupdates.core.places`, whole
+variables and rows of tables; :mod:`~symupdates.core.state`, the variables kept beside the parameters;
+:mod:`~symupdates.core.parameters`, their checks, names and gradients; :mod:`~symupdates.core.hyper`, hyper-parameters;
+:mod:`~symupdates.core.step`, which puts them together.
 """
 
 from symupdates.core.awaits import awaits
-from symupdates.core.hyper import check_optimizer, whole_number
+from symupdates.core.hyper import whole_number
+from symupdates.core.optimizers import called, check_optimizer
 from symupdates.core.parameters import get_or_compute_grads, require_loss
 from symupdates.core.state import StateTag, is_state
 from symupdates.core.step import Step, extend, prepare
@@ -37,6 +39,7 @@ __all__ = [
     "Step",
     "astype",
     "awaits",
+    "called",
     "check_optimizer",
     "extend",
     "get_or_compute_grads",

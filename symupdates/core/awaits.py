@@ -1,37 +1,73 @@
 """Functions that wait for their data: called without it, they return a partial of themselves."""
 
-from functools import cache, partial, wraps
+from functools import partial, wraps
 from inspect import signature
 
-signature_of = cache(signature)  # of a function when it is first called: a hundred of them at import take a while
+import numpy as np
+from pytensor.graph.basic import Variable
+
+from symupdates.core.arguments import explained
 
 
-def awaits(*data):
+def awaits(*data, name=None):
     """Decorate a function so that it waits for its data arguments.
 
-    Called without any of them, the function returns a :func:`functools.partial` of itself that holds every other
-    argument in ``.keywords``, defaults included; called with only some of them, it raises a ValueError that says which
-    are missing.
+    Called without any of them, the function returns an :class:`Awaiting`, a :func:`functools.partial` of itself that
+    holds every other argument in ``.keywords``, defaults included; called with only some of them, it raises a
+    ValueError that says which are missing. Arguments that it does not have are a TypeError that says which it has, and
+    where it is done what they ask for.
+
+    Parameters
+    ----------
+    *data : str
+        The names of the data arguments.
+    name : str, optional
+        The name to show, of a function that another one hands out.
     """
 
     def decorate(function):
         @wraps(function)
         def wrapper(*args, **kwargs):
-            bound = signature_of(function).bind(*args, **kwargs)
+            if not hasattr(wrapper, "__signature__"):  # when it is first called: a hundred of them at import are slow
+                wrapper.__signature__ = signature(function)
+            own = signature(wrapper)
+            try:
+                bound = own.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(explained(error, wrapper.__name__, own, kwargs)) from None
             bound.apply_defaults()
-            missing = [name for name in data if bound.arguments[name] is None]
+            missing = [argument for argument in data if bound.arguments[argument] is None]
             if not missing:
                 return function(*bound.args, **bound.kwargs)
-            others = {name: value for name, value in bound.arguments.items() if name not in data}
+            others = {argument: value for argument, value in bound.arguments.items() if argument not in data}
             if len(missing) == len(data):
-                return partial(wrapper, **others)
-            name = function.__name__
+                return Awaiting(wrapper, **others)
+            optional = [argument for argument in others if own.parameters[argument].default is not own.empty]
             raise ValueError(
-                f"{name}: {' and '.join(missing)} missing. Give {' and '.join(data)} together for the updates; or none "
-                "of them, and the others by keyword, for a partial that waits for them: "
-                f"{name}({', '.join(f'{other}=...' for other in others)})."
+                f"{wrapper.__name__}: {' and '.join(missing)} missing. Give {' and '.join(data)} together for the "
+                "updates; or none of them, and the others by keyword, for a partial that waits for them: "
+                f"{wrapper.__name__}({', '.join(f'{argument}=...' for argument in optional)})."
             )
 
+        wrapper.__name__ = name or function.__name__  # pickle goes by __qualname__
         return wrapper
 
     return decorate
+
+
+class Awaiting(partial):
+    """A partial of a function that waits for its data; it shows itself as the call that makes it."""
+
+    def __repr__(self):
+        arguments = [*map(in_words, self.args), *(f"{name}={in_words(x)}" for name, x in self.keywords.items())]
+        return f"{self.func.__name__}({', '.join(arguments)})"
+
+
+def in_words(x):
+    """What was given for an argument, in short: variables and functions by their names."""
+    if isinstance(x, list | tuple):
+        items = ", ".join(map(in_words, x))
+        return f"[{items}]" if isinstance(x, list) else f"({items}{',' * (len(x) == 1)})"
+    if isinstance(x, Variable | np.ndarray | np.generic):
+        return str(x)
+    return getattr(x, "__name__", None) or repr(x)

@@ -9,6 +9,7 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.type import DenseTensorType
 
+from symupdates.core.awaits import in_words
 from symupdates.core.state import Call, new_clock
 from symupdates.core.types import astype
 
@@ -120,17 +121,3 @@ def whole_number(name, value, least=1):
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
     return int(value)
-
-
-def check_optimizer(name, optimizer):
-    """Refuse an argument that should be a rule, or whatever stands for one, and cannot be called."""
-    if not callable(optimizer):
-        raise TypeError(f"{name} must be a rule or another optimizer, not {optimizer!r}.")
-
-
-def in_words(given):
-    if isinstance(given, Variable):
-        return str(given)
-    if callable(given):
-        return getattr(given, "__name__", None) or repr(given)
-    return str(given)

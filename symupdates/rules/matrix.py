@@ -9,7 +9,7 @@ from pytensor.tensor import maximum, minimum, sqrt, switch
 from pytensor.tensor.linalg import eigh, qr
 
 from symupdates.compose import merge
-from symupdates.core import astype, awaits, check_optimizer, prepare, renewed, total, whole_number
+from symupdates.core import astype, awaits, called, check_optimizer, prepare, renewed, total, whole_number
 from symupdates.rules.adam import adamw
 
 __all__ = ["adafactor", "muon", "shampoo", "soap"]
@@ -267,7 +267,7 @@ def muon(
         else:
             scale = astype(pt.as_tensor_variable(consistent_rms), p.dtype) * sqrt(maximum(rows, columns))
         step[p] = p - eta * (scale * x + decay * p)
-    return merge(step.finish(), others(grads, rest)) if rest else step.finish()
+    return merge(step.finish(), called("muon: others", others, grads, rest)) if rest else step.finish()
 
 
 def of_rows(shape):

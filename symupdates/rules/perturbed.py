@@ -3,7 +3,7 @@
 import pytensor.tensor as pt
 
 from symupdates.constraints import total_norm
-from symupdates.core import astype, awaits, check_optimizer, prepare, require_loss
+from symupdates.core import astype, awaits, called, check_optimizer, prepare, require_loss
 from symupdates.core.types import largest_dtype
 from symupdates.rules.sgd import sgd
 
@@ -64,7 +64,7 @@ def sam(loss_or_grads=None, params=None, rho=0.05, optimizer=sgd):
     step = prepare("sam", require_loss("sam", loss_or_grads), params, rho=rho)
     n = norm_or_one([g for _, g, _ in step])
     worst = step.gradients_at({p: p + rho * g / astype(n, p.dtype) for p, g, (rho,) in step})
-    return optimizer(list(worst.values()), step.params)
+    return called("sam: optimizer", optimizer, list(worst.values()), step.params)
 
 
 @awaits("loss_or_grads", "params")
@@ -123,7 +123,7 @@ def asam(loss_or_grads=None, params=None, rho=0.5, eta=0.01, optimizer=sgd):
     T = {p: abs(p) + eta for p, _, (_, eta) in step}
     n = norm_or_one([T[p] * g for p, g, _ in step])
     worst = step.gradients_at({p: p + rho * T[p] ** 2 * g / astype(n, p.dtype) for p, g, (rho, _) in step})
-    return optimizer(list(worst.values()), step.params)
+    return called("asam: optimizer", optimizer, list(worst.values()), step.params)
 
 
 @awaits("loss_or_grads", "params")

@@ -6,6 +6,7 @@ from pytensor.tensor import abs, clip, maximum, sqrt
 from symupdates.core import (
     astype,
     awaits,
+    called,
     check_optimizer,
     extend,
     get_or_compute_grads,
@@ -778,37 +779,39 @@ def mechanic(optimizer, initial_scale=1e-6, weight_decay=0.01, epsilon=1e-8, bet
     .. [1] A. Cutkosky, A. Defazio and H. Mehta (2023). Mechanic: a learning rate tuner. NeurIPS. arXiv:2306.00144.
     """
     check_optimizer("mechanic: optimizer", optimizer)
-    n = whole_number("mechanic: betas", betas)
+    betas = whole_number("mechanic: betas", betas)
+    return tuned(
+        optimizer=optimizer, initial_scale=initial_scale, weight_decay=weight_decay, epsilon=epsilon, betas=betas
+    )
 
-    @awaits("loss_or_grads", "params")
-    def tuned(loss_or_grads=None, params=None):
-        params = whole_params("mechanic", params)
-        grads = get_or_compute_grads(loss_or_grads, params)
-        step = extend(
-            "mechanic",
-            optimizer(grads, params),
-            params,
-            initial_scale=initial_scale,
-            weight_decay=weight_decay,
-            epsilon=epsilon,
-        )
-        grads = [gradient_of(p, g) for p, g in zip(params, grads, strict=True)]
-        deltas = [step.state(p, "delta") for p in params]
-        m, v, r, s = (step.state(None, slot, shape=(n,)) for slot in "mvrs")
-        s0, decay, eps = step.hyper(step.dtype)
-        beta = np.asarray(1 - 0.1 ** np.arange(1, n + 1), step.dtype)
-        norm_g, norm_p = (sqrt(step.total(x**2 for x in xs)) for xs in (grads, params))
-        with_g, with_p = (step.total(d * x for d, x in zip(deltas, xs, strict=True)) for xs in (grads, params))
-        h = -(with_g + decay * norm_g / (norm_p + eps) * total(s) * with_p)
-        step[r] = beta * r + s * clip(h, -m, m)
-        step[m] = maximum(beta * m, abs(h) + eps)
-        step[v] = beta**2 * v + h**2
-        step[s] = (s0 * step[m] / n + maximum(step[r], 0)) / (sqrt(step[v]) + eps)
-        for (p, p_next, _), delta in zip(step, deltas, strict=True):
-            start = step.state(p, "start", initial=p)
-            step[start] = start
-            step[delta] = delta + (p_next - p)
-            step[p] = start + astype(total(step[s]), p.dtype) * step[delta]
-        return step.finish()
 
-    return tuned
+@awaits("loss_or_grads", "params", name="mechanic")
+def tuned(loss_or_grads=None, params=None, *, optimizer, initial_scale, weight_decay, epsilon, betas):
+    params = whole_params("mechanic", params)
+    grads = get_or_compute_grads(loss_or_grads, params)
+    step = extend(
+        "mechanic",
+        called("mechanic: optimizer", optimizer, grads, params),
+        params,
+        initial_scale=initial_scale,
+        weight_decay=weight_decay,
+        epsilon=epsilon,
+    )
+    grads = [gradient_of(p, g) for p, g in zip(params, grads, strict=True)]
+    deltas = [step.state(p, "delta") for p in params]
+    m, v, r, s = (step.state(None, slot, shape=(betas,)) for slot in "mvrs")
+    s0, decay, eps = step.hyper(step.dtype)
+    beta = np.asarray(1 - 0.1 ** np.arange(1, betas + 1), step.dtype)
+    norm_g, norm_p = (sqrt(step.total(x**2 for x in xs)) for xs in (grads, params))
+    with_g, with_p = (step.total(d * x for d, x in zip(deltas, xs, strict=True)) for xs in (grads, params))
+    h = -(with_g + decay * norm_g / (norm_p + eps) * total(s) * with_p)
+    step[r] = beta * r + s * clip(h, -m, m)
+    step[m] = maximum(beta * m, abs(h) + eps)
+    step[v] = beta**2 * v + h**2
+    step[s] = (s0 * step[m] / betas + maximum(step[r], 0)) / (sqrt(step[v]) + eps)
+    for (p, p_next, _), delta in zip(step, deltas, strict=True):
+        start = step.state(p, "start", initial=p)
+        step[start] = start
+        step[delta] = delta + (p_next - p)
+        step[p] = start + astype(total(step[s]), p.dtype) * step[delta]
+    return step.finish()
