@@ -17,8 +17,10 @@ from symupdates.core import (
     prepare,
     whole_number,
 )
-from symupdates.core.parameters import check_params, parameter_names, whole_params
-from symupdates.state import named
+from symupdates.core.names import parameter_names
+from symupdates.core.parameters import check_params, whole_params
+from symupdates.core.program import names_of
+from symupdates.core.state import Group, advances, within
 
 __all__ = ["accumulate", "chain", "merge", "partition"]
 
@@ -88,7 +90,7 @@ def chained(loss_or_grads=None, params=None, *, stages):
     return data
 
 
-def partition(*groups):
+def partition(*groups, **named_groups):
     """Give each group of parameters an optimizer of its own.
 
     Parameters
@@ -98,6 +100,11 @@ def partition(*groups):
         of a parameter (``param[i]`` for an unnamed one); a function that says of a parameter whether it belongs; or
         an Ellipsis, ``...``, for all the rest. A parameter belongs to the first group that selects it. An optimizer
         is a rule, a partial of one, a :func:`chain`, or None, to leave the group as it is.
+    **named_groups : pairs of a selector and an optimizer
+        More groups, after the others, which have names. What belongs to the optimizer of such a group as a whole, its
+        counts and hyper-parameters, is named after it: ``conv/adam/learning_rate``. In a group without a name, that is
+        ``adam/learning_rate``, ``adam_2/learning_rate`` and so on, in the order of the groups. State of a parameter is
+        named after the parameter in any case.
 
     Returns
     -------
@@ -118,18 +125,25 @@ def partition(*groups):
     group only. To bound the norm of all of them, put it before:
     ``chain(clip_by_total_norm(max_norm=1.0), partition(...))``.
 
+    A count that several groups read, such as that of the schedule of a transform before them, advances at every update,
+    whatever the gates of the groups hold.
+
     Examples
     --------
     >>> import numpy as np, pytensor, symupdates
     >>> W, b = (pytensor.shared(np.ones(3), name=name) for name in ("W", "b"))
-    >>> optimizer = symupdates.partition(("^b", symupdates.sgd(learning_rate=0.1)), (..., symupdates.adam()))
-    >>> [variable.name for variable in optimizer((W * b).sum(), [W, b])]
-    ['b', 'W/adam/m', 'W/adam/v', 'W', 'adam/t']
+    >>> optimizer = symupdates.partition(("^b", symupdates.sgd(learning_rate=0.1)), rest=(..., symupdates.adam()))
+    >>> updates = optimizer((W * b).sum(), [W, b])
+    >>> [variable.name for variable in updates]
+    ['b', 'W/adam/m', 'W/adam/v', 'W', 'rest/adam/t']
+    >>> list(symupdates.hyperparameters(updates))[-2:]
+    ['rest/adam/epsilon', 'sgd/learning_rate']
     """
-    for group in groups:
+    groups = {**{i: group for i, group in enumerate(groups)}, **named_groups}
+    for key, group in groups.items():
         if not (isinstance(group, tuple | list) and len(group) == 2 and (group[1] is None or callable(group[1]))):
-            raise TypeError(f"a group is a pair (selector, optimizer), but {group!r} is not.")
-    for selector, _ in groups:
+            raise TypeError(f"partition: group {key} must be a pair (selector, optimizer), but {group!r} is not.")
+    for selector, _ in groups.values():
         selector_of(selector)
     return partitioned(groups=groups)
 
@@ -138,24 +152,29 @@ def partition(*groups):
 def partitioned(loss_or_grads=None, params=None, *, groups):
     params = check_params(params)
     names = parameter_names(params)
-    for selector, _ in groups:
+    for selector, _ in groups.values():
         if isinstance(selector, tuple | list) and (absent := [str(p) for p in selector if p not in params]):
             raise ValueError(f"a group has {', '.join(absent)}, which is not among the parameters {names}.")
-    selectors = [selector_of(selector) for selector, _ in groups]
-    members = [[] for _ in groups]
+    selectors = {key: selector_of(selector) for key, (selector, _) in groups.items()}
+    members = {key: [] for key in groups}
     for i, (p, name) in enumerate(zip(params, names, strict=True)):
-        group = next((k for k, selects in enumerate(selectors) if selects(p, name)), None)
+        group = next((key for key, selects in selectors.items() if selects(p, name)), None)
         if group is None:
             raise ValueError(f"parameter {name} belongs to no group; add (..., optimizer) for all the rest.")
         members[group].append(i)
     grads = get_or_compute_grads(loss_or_grads, params)
-    return merge(
-        *(
-            called(f"partition: groups[{k}]", optimizer, [grads[i] for i in group], [params[i] for i in group])
-            for k, (group, (_, optimizer)) in enumerate(zip(members, groups, strict=True))
-            if group and optimizer is not None
-        )
-    )
+    made, dicts = [], []
+    for key, (_, optimizer) in groups.items():
+        if members[key] and optimizer is not None:
+            made.append(Group(key if isinstance(key, str) else None))
+            given = [grads[i] for i in members[key]], [params[i] for i in members[key]]
+            with within(made[-1]):
+                dicts.append(called(f"partition: group {key}", optimizer, *given))
+    updates = merge(*dicts)
+    for variable, name in names_of(updates).items():
+        if is_state(variable) and not set(made).isdisjoint(variable.tag.symupdates.call.groups):
+            variable.name = name
+    return updates
 
 
 def accumulate(optimizer, every=4, mean=True):
@@ -229,36 +248,37 @@ def merge(*dicts):
     Parameters
     ----------
     *dicts : dicts
-        Updates dicts. They are not changed.
+        Updates dicts. Neither they nor their variables are changed.
 
     Returns
     -------
     OrderedDict
-        All entries, in order. State whose names would repeat is renamed, as :func:`symupdates.state_dict` names it.
+        All entries, in order. :func:`symupdates.named` tells state apart whose names were the same.
 
     Raises
     ------
     TypeError
         If one is not a dict.
     ValueError
-        If a variable is updated by more than one of them, to different values: all of them are named. The same count,
-        as of a gradient transform whose gradients went to two rules, is no conflict.
+        If a variable is updated by more than one of them, to different values: all of them are named. State that
+        advances by itself, such as the count of a gradient transform whose gradients went to two rules, is no conflict:
+        it advances at every update, also where one of the dicts has it behind a gate.
     """
     merged, conflicts = OrderedDict(), []
     for updates in dicts:
         if not isinstance(updates, dict):
             raise TypeError(f"merge takes updates dicts, not {updates!r}.")
         for variable, value in updates.items():
-            if variable in merged and merged[variable] is not value:
+            if variable not in merged or merged[variable] is value:
+                merged[variable] = value
+            elif advances(variable):
+                merged[variable] = variable.tag.symupdates.next_value
+            else:
                 conflicts.append(str(variable))
-            merged.setdefault(variable, value)
     if conflicts:
         raise ValueError(
             f"more than one of the dicts updates {', '.join(conflicts)}; give each variable to one of them."
         )
-    for name, variable in named(merged).items():
-        if is_state(variable):
-            variable.name = name
     return merged
 
 

@@ -1,6 +1,7 @@
 """State: the shared variables that rules keep beside the parameters, what each is for, and how it begins."""
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -19,6 +20,16 @@ class Group:
 
     def __init__(self, name):
         self.name = name
+
+
+@contextmanager
+def within(group):
+    """Let the calls that are made belong to a group of parameters."""
+    token = GROUPS.set((*GROUPS.get(), group))
+    try:
+        yield
+    finally:
+        GROUPS.reset(token)
 
 
 class Call:
