@@ -2,6 +2,7 @@
 
 import re
 from collections import OrderedDict
+from functools import wraps
 from inspect import signature
 
 import pytensor.tensor as pt
@@ -90,6 +91,62 @@ def chained(loss_or_grads=None, params=None, *, stages):
     return data
 
 
+def merge(*dicts):
+    """Merge updates dicts into one.
+
+    Parameters
+    ----------
+    *dicts : dicts
+        Updates dicts. Neither they nor their variables are changed.
+
+    Returns
+    -------
+    OrderedDict
+        All entries, in order. :func:`symupdates.named` tells state apart whose names were the same.
+
+    Raises
+    ------
+    TypeError
+        If one is not a dict.
+    ValueError
+        If a variable is updated by more than one of them, to different values: all of them are named. State that
+        advances by itself, such as the count of a gradient transform whose gradients went to two rules, is no conflict:
+        it advances at every update, also where one of the dicts has it behind a gate.
+    """
+    merged, conflicts = OrderedDict(), []
+    for updates in dicts:
+        if not isinstance(updates, dict):
+            raise TypeError(f"merge takes updates dicts, not {updates!r}.")
+        for variable, value in updates.items():
+            if variable not in merged or merged[variable] is value:
+                merged[variable] = value
+            elif advances(variable):
+                merged[variable] = variable.tag.symupdates.next_value
+            else:
+                conflicts.append(str(variable))
+    if conflicts:
+        raise ValueError(
+            f"more than one of the dicts updates {', '.join(conflicts)}; give each variable to one of them."
+        )
+    return merged
+
+
+def merging(function):
+    """Decorate an optimizer that makes several dicts: they are merged, and state that it made has its name there."""
+
+    @wraps(function)
+    def wrapper(*args, **kwargs):
+        here = Group(None)
+        with within(here):
+            updates = merge(*function(*args, **kwargs))
+        for variable, name in names_of(updates).items():
+            if is_state(variable) and here in variable.tag.symupdates.call.groups:
+                variable.name = name
+        return updates
+
+    return wrapper
+
+
 def partition(*groups, **named_groups):
     """Give each group of parameters an optimizer of its own.
 
@@ -142,13 +199,14 @@ def partition(*groups, **named_groups):
     groups = {**{i: group for i, group in enumerate(groups)}, **named_groups}
     for key, group in groups.items():
         if not (isinstance(group, tuple | list) and len(group) == 2 and (group[1] is None or callable(group[1]))):
-            raise TypeError(f"partition: group {key} must be a pair (selector, optimizer), but {group!r} is not.")
+            raise TypeError(f"partition: groups[{key!r}] must be a pair (selector, optimizer), but {group!r} is not.")
     for selector, _ in groups.values():
         selector_of(selector)
     return partitioned(groups=groups)
 
 
 @awaits("loss_or_grads", "params", name="partition")
+@merging
 def partitioned(loss_or_grads=None, params=None, *, groups):
     params = check_params(params)
     names = parameter_names(params)
@@ -163,18 +221,13 @@ def partitioned(loss_or_grads=None, params=None, *, groups):
             raise ValueError(f"parameter {name} belongs to no group; add (..., optimizer) for all the rest.")
         members[group].append(i)
     grads = get_or_compute_grads(loss_or_grads, params)
-    made, dicts = [], []
+    dicts = []
     for key, (_, optimizer) in groups.items():
         if members[key] and optimizer is not None:
-            made.append(Group(key if isinstance(key, str) else None))
             given = [grads[i] for i in members[key]], [params[i] for i in members[key]]
-            with within(made[-1]):
-                dicts.append(called(f"partition: group {key}", optimizer, *given))
-    updates = merge(*dicts)
-    for variable, name in names_of(updates).items():
-        if is_state(variable) and not set(made).isdisjoint(variable.tag.symupdates.call.groups):
-            variable.name = name
-    return updates
+            with within(Group(key if isinstance(key, str) else None)):
+                dicts.append(called(f"partition: groups[{key!r}]", optimizer, *given))
+    return dicts
 
 
 def accumulate(optimizer, every=4, mean=True):
@@ -228,6 +281,7 @@ def accumulate(optimizer, every=4, mean=True):
 
 
 @awaits("loss_or_grads", "params", name="accumulate")
+@merging
 def accumulated(loss_or_grads=None, params=None, *, optimizer, every, mean):
     step = prepare("accumulate", loss_or_grads, whole_params("accumulate", params))
     is_full = pt.eq(step.t % every, 0)
@@ -239,47 +293,7 @@ def accumulated(loss_or_grads=None, params=None, *, optimizer, every, mean):
         grads.append(total / astype(pt.constant(every), p.dtype) if mean else total)
     held = extend("accumulate", called("accumulate: optimizer", optimizer, grads, step.params))
     held.hold(is_full)
-    return merge(held.finish(), step.finish())
-
-
-def merge(*dicts):
-    """Merge updates dicts into one.
-
-    Parameters
-    ----------
-    *dicts : dicts
-        Updates dicts. Neither they nor their variables are changed.
-
-    Returns
-    -------
-    OrderedDict
-        All entries, in order. :func:`symupdates.named` tells state apart whose names were the same.
-
-    Raises
-    ------
-    TypeError
-        If one is not a dict.
-    ValueError
-        If a variable is updated by more than one of them, to different values: all of them are named. State that
-        advances by itself, such as the count of a gradient transform whose gradients went to two rules, is no conflict:
-        it advances at every update, also where one of the dicts has it behind a gate.
-    """
-    merged, conflicts = OrderedDict(), []
-    for updates in dicts:
-        if not isinstance(updates, dict):
-            raise TypeError(f"merge takes updates dicts, not {updates!r}.")
-        for variable, value in updates.items():
-            if variable not in merged or merged[variable] is value:
-                merged[variable] = value
-            elif advances(variable):
-                merged[variable] = variable.tag.symupdates.next_value
-            else:
-                conflicts.append(str(variable))
-    if conflicts:
-        raise ValueError(
-            f"more than one of the dicts updates {', '.join(conflicts)}; give each variable to one of them."
-        )
-    return merged
+    return held.finish(), step.finish()
 
 
 # --- Stages and selectors ---------------------------------------------------------------------------------------------

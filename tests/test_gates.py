@@ -23,6 +23,7 @@ from symupdates import (
     rmsprop,
     sgd,
 )
+from symupdates.core.state import advances
 
 GATES = {
     "if finite": chain(adam(learning_rate=1e-9), apply_if_finite()),
@@ -240,7 +241,7 @@ def test_copies_advance_by_themselves(again):
             step()
     for one, other in zip(updates, copied, strict=True):
         np.testing.assert_array_equal(one.get_value(), other.get_value())
-    extended = su.apply_momentum({v: e for v, e in copied.items() if not su.core.advances(v)})
+    extended = su.apply_momentum({v: e for v, e in copied.items() if not advances(v)})
     assert {v.name for v in copied} <= {v.name for v in extended}
 
 

@@ -111,7 +111,7 @@ def hyper_tags_by_key(updates):
     """For each key, the hyper-parameters that its next value is computed with, and that of no key before it."""
     seen = set()
     for value in updates.values():
-        new = [v for v in ancestors([value], blockers=seen) if v not in seen]
+        new = [v for v in ancestors([value], blockers=seen) if v not in seen] if isinstance(value, Variable) else []
         seen.update(new)
         yield {v: tag for v in new if isinstance(tag := getattr(v.tag, "symupdates", None), HyperTag)}
 

@@ -95,6 +95,7 @@ def check_params(params):
     if isinstance(params, Variable) or not isinstance(params, Iterable):
         remedy = f"; write [{params}]" if isinstance(params, SharedVariable) else ""
         raise TypeError(f"params must be a list (or any iterable) of shared variables, not {params!r}{remedy}.")
+    has_no_order = isinstance(params, set | frozenset)
     params = list(params)
     for i, p in enumerate(params):
         if not (isinstance(p, SharedVariable) or (isinstance(p, Variable) and is_rows(p))):
@@ -104,6 +105,11 @@ def check_params(params):
                 "take rows of one by symupdates.rows(table, index)."
             )
     names = parameter_names(params)
+    if has_no_order and (known_by_position := [n for n, p in zip(names, params, strict=True) if n != whole(p).name]):
+        raise ValueError(
+            f"params is a set, whose order is another in every process, and {', '.join(known_by_position)} can be told "
+            "apart by order only: a checkpoint would be loaded into the wrong ones. Give a list, or give each its name."
+        )
     for name, p in zip(names, params, strict=True):
         if reason := untrainable(whole(p)):
             raise TypeError(f"parameter {name} cannot be trained: {reason}.")

@@ -4,9 +4,10 @@ A compiled function moves more than the keys of the dict: the generators of the 
 batch normalisation. Checkpoints, gates, loops, meshes and summaries find them here.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 
 from pytensor.compile import SharedVariable
+from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 
@@ -40,7 +41,7 @@ def moved(updates, outputs=()):
         Shared variables and their next values: the keys first, in their order.
     """
     found, seen = OrderedDict(updates), set()
-    unread = [*outputs, *updates.values()]
+    unread = [*outputs, *(x for x in updates.values() if isinstance(x, Variable))]
     while unread:
         new = [v for v in ancestors(unread, blockers=seen) if v not in seen]
         seen.update(new)
@@ -105,29 +106,36 @@ def names_of(updates):
 
 def state_name(v, names, labels):
     tag = v.tag.symupdates
+    label = labels[tag.parameter, tag.call]
     if tag.parameter is None:
-        return f"{labels[tag.call]}/{tag.slot}"
+        return f"{label}/{tag.slot}"
     # Of a parameter that is no key, as where a rule only looks at it, the name that the state was made with.
-    return f"{names[tag.parameter]}/{tag.rule}/{tag.slot}" if tag.parameter in names else v.name
+    return f"{names[tag.parameter]}/{label}/{tag.slot}" if tag.parameter in names else v.name
 
 
 def labels_of(updates):
-    """What the names begin with of all that belongs to a call as a whole: its rule, numbered where there are several.
+    """The part of the names that says by what call a thing was made: its rule, numbered where there are several.
 
-    Groups that have names stand before it. Calls are in the order of the keys that they made or whose values they read.
+    In a dict, for a parameter and a call of which there is state for it; and for None and a call, which is for what
+    belongs to the call as a whole, where groups that have names stand before the rule. Calls are in the order of the
+    keys that they made or whose values they read.
     """
-    labels, taken = {}, set()
+    labels, taken = {}, defaultdict(set)
     for v, of_value in zip(updates, hyper_tags_by_key(updates), strict=True):
-        for tag in (*([v.tag.symupdates] if is_state(v) else []), *of_value.values()):
-            if tag.call not in labels:
-                labels[tag.call] = free_name(tag.call.name, taken)
+        of_key = [v.tag.symupdates] if is_state(v) else []
+        for tag in of_key:
+            if tag.parameter is not None and (tag.parameter, tag.call) not in labels:
+                labels[tag.parameter, tag.call] = free_name(tag.rule, taken[tag.parameter])
+        for tag in (*of_key, *of_value.values()):
+            if (None, tag.call) not in labels:
+                labels[None, tag.call] = free_name(tag.call.name, taken[None])
     return labels
 
 
 def named_hyper_tags(updates):
     """The tags of the hyper-parameters of an updates dict, by name: by rule, in the order of the arguments."""
     labels = labels_of(updates)
-    place = {call: i for i, call in enumerate(labels)}
+    place = {key: i for i, key in enumerate(labels)}
     tags = dict.fromkeys(hyper_tags(updates).values())
-    tags = sorted(tags, key=lambda tag: (tag.call.name, place[tag.call], tag.position))
-    return {f"{labels[tag.call]}/{tag.name}": tag for tag in tags}
+    tags = sorted(tags, key=lambda tag: (tag.call.name, place[None, tag.call], tag.position))
+    return {f"{labels[None, tag.call]}/{tag.name}": tag for tag in tags}
