@@ -8,11 +8,11 @@ import symupdates as su
 
 pytest.importorskip("pytensor_ml")
 
-from pytensor_ml.layers import BatchNorm, Dropout, Input, Linear, Sequential  # noqa: E402
-from pytensor_ml.loss import SquaredError, supervised_loss  # noqa: E402
-from pytensor_ml.optim import compile_train  # noqa: E402
-from pytensor_ml.pytensorf import collect_differentiable_params, collect_non_trainable_updates  # noqa: E402
-from pytensor_ml.pytensorf import function as ml_function  # noqa: E402
+from pytensor_ml.layers import BatchNorm, Dropout, Input, Linear, Sequential
+from pytensor_ml.loss import SquaredError, supervised_loss
+from pytensor_ml.optim import compile_train
+from pytensor_ml.pytensorf import collect_differentiable_params, collect_non_trainable_updates
+from pytensor_ml.pytensorf import function as ml_function
 
 MODE = {"mode": "FAST_COMPILE"}
 OPTIMIZERS = {

@@ -1,7 +1,12 @@
 """The program around an updates dict: what the model moves itself, what is a parameter, and the name of each thing."""
 
+import os
+import signal
+import subprocess
+import sys
 import warnings
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytensor
@@ -87,6 +92,41 @@ def test_a_run_with_dropout_and_batch_normalisation_is_resumed_bit_for_bit(optim
     assert [step(*batch) for batch in given[4:]] == expected
     for (name, got), (other, value) in zip(su.state_dict(resumed).items(), su.state_dict(updates).items(), strict=True):
         assert name == other and got.tobytes() == value.tobytes()
+
+
+PROGRAM = """
+import os, signal, sys
+import symupdates as su
+from test_program import Model, batches
+
+updates, step = Model(seed=int(sys.argv[2])).trained_by(su.chain(su.adam(), su.apply_if_finite()))
+at = 0
+if os.path.exists("run.ckpt"):
+    su.load("run.ckpt", updates)
+    at = int(su.named(updates)["adam/t"].get_value())
+for batch in batches(6)[at:]:
+    print(step(*batch).item().hex(), flush=True)
+    su.save("run.ckpt", updates)
+    if su.named(updates)["adam/t"].get_value() == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_program_that_is_killed_and_resumed_prints_the_same_numbers(tmp_path):
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent), *filter(None, sys.path)])
+
+    def run(folder, kill_at, seed):
+        folder.mkdir(exist_ok=True)
+        command = [sys.executable, "-c", PROGRAM, str(kill_at), str(seed)]
+        done = subprocess.run(
+            command, cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, encoding="utf-8"
+        )
+        assert done.returncode == (-signal.SIGKILL if kill_at else 0), done.stderr
+        return done.stdout.split()
+
+    whole = run(tmp_path / "whole", 0, seed=3)
+    assert len(whole) == 6 and run(tmp_path / "killed", 2, seed=3) + run(tmp_path / "killed", 0, seed=9) == whole
 
 
 def test_the_loop_carries_what_the_model_moves():
