@@ -1,6 +1,7 @@
 """Training on a mesh of eight CPU devices: the numbers of one device, and layouts that stay."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytensor
@@ -108,6 +109,27 @@ def test_a_loop_of_steps_on_a_mesh():
     np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-12)
     assert_close(results[1][1], results[0][1])
     assert W.get_value(borrow=True).sharding.spec == P("data", None)
+
+
+def test_what_the_model_moves_is_placed_too():
+    """An average by a default update, in which the loss only is interested."""
+    results = []
+    for layout in (None, "data"):
+        x = pt.tensor("x", shape=(16, 8), dtype="float64")
+        W, mean = param(np.eye(8), "W"), param(np.zeros(8), "mean")
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of PyTensor, from 3.3 on
+            mean.default_update = 0.5 * mean + x.mean(axis=0)
+        updates = su.sgd(((x @ W) ** 2).mean() + 0 * mean.sum(), [W])
+        train = pytensor.function([x], ((x @ W) ** 2).mean() + mean.sum(), updates=updates, mode=JAX_SHARDED)
+        if layout:
+            place(updates, EIGHT, layout)
+            assert len(mean.get_value(borrow=True).sharding.device_set) == 8
+            assert bytes_per_device(updates).parameters == (64 + 8) * 8 // 8
+        losses = [train(x) for x, _ in batches_of(3)]
+        results.append((losses, su.state_dict(updates)))
+    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-12)
+    assert list(results[0][1]) == ["W", "mean"]
+    assert_close(results[1][1], results[0][1])
 
 
 def test_an_embedding_whose_table_is_divided():
