@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from types import EllipsisType
-from typing import Any, NewType, ParamSpec, Protocol, TypeAlias, TypeVar, Union, overload
+from typing import Any, NewType, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 from pytensor.compile import SharedVariable
@@ -26,6 +26,7 @@ from pytensor.tensor.variable import TensorVariable
 __all__ = [
     "GradientTransform",
     "Gradients",
+    "GroupLike",
     "Hyper",
     "Loss",
     "LossOrGrads",
@@ -75,7 +76,7 @@ UpdatesLike: TypeAlias = dict[SharedVariable, Any] | dict[TensorSharedVariable, 
 
 # --- Arguments --------------------------------------------------------------------------------------------------------
 
-Number: TypeAlias = Union[float, "np.number[Any]", Variable]
+Number: TypeAlias = float | np.number[Any] | Variable
 """A number, or a scalar variable."""
 
 ScheduleLike: TypeAlias = Callable[[TensorVariable], Number]
@@ -95,6 +96,9 @@ Selector: TypeAlias = Sequence[Parameter] | str | Callable[[TensorSharedVariable
 
 OptimizerLike: TypeAlias = Callable[[TensorVariable, list[SharedVariable]], UpdatesLike]
 """A rule, an :class:`Optimizer`, or a function of your own: from loss or gradients, and parameters, to a dict."""
+
+GroupLike: TypeAlias = tuple[Selector, OptimizerLike | None]
+"""A group of :func:`symupdates.partition`: which parameters, and what trains them; None for nothing."""
 
 StageLike: TypeAlias = Callable[..., UpdatesLike] | Callable[..., Sequence[Variable]]
 """A stage of :func:`symupdates.chain`: a transform of gradients, a rule, or a transform of an updates dict."""
