@@ -1,9 +1,13 @@
 """Composition: stages into an optimizer, groups of parameters into one dict, dicts into one."""
 
+from __future__ import annotations
+
 import re
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from inspect import signature
+from typing import ParamSpec
 
 import pytensor.tensor as pt
 
@@ -22,8 +26,20 @@ from symupdates.core.names import parameter_names
 from symupdates.core.parameters import check_params, whole_params
 from symupdates.core.program import names_of
 from symupdates.core.state import Group, advances, within
+from symupdates.typing import (
+    GroupLike,
+    LossOrGrads,
+    Optimizer,
+    OptimizerLike,
+    Parameters,
+    StageLike,
+    Updates,
+    UpdatesLike,
+)
 
 __all__ = ["accumulate", "chain", "merge", "partition"]
+
+P = ParamSpec("P")
 
 KINDS = {
     "grads": "gradient transform",
@@ -33,7 +49,7 @@ KINDS = {
 }
 
 
-def chain(*stages):
+def chain(*stages: StageLike) -> Optimizer:
     """Put stages together, from left to right, to one optimizer.
 
     Parameters
@@ -83,7 +99,9 @@ def chain(*stages):
 
 
 @awaits("loss_or_grads", "params", name="chain")
-def chained(loss_or_grads=None, params=None, *, stages):
+def chained(
+    loss_or_grads: LossOrGrads | None = None, params: Parameters | None = None, *, stages: Sequence[StageLike]
+) -> Updates:
     params = check_params(params)
     data = loss_or_grads if kind_of(stages[0]) == "rule" else get_or_compute_grads(loss_or_grads, params)
     for i, stage in enumerate(stages):
@@ -91,7 +109,7 @@ def chained(loss_or_grads=None, params=None, *, stages):
     return data
 
 
-def merge(*dicts):
+def merge(*dicts: UpdatesLike) -> Updates:
     """Merge updates dicts into one.
 
     Parameters
@@ -131,7 +149,7 @@ def merge(*dicts):
     return merged
 
 
-def merging(function):
+def merging(function: Callable[P, Iterable[Updates]]) -> Callable[P, Updates]:
     """Decorate an optimizer that makes several dicts: they are merged, and state that it made has its name there."""
 
     @wraps(function)
@@ -147,7 +165,7 @@ def merging(function):
     return wrapper
 
 
-def partition(*groups, **named_groups):
+def partition(*groups: GroupLike, **named_groups: GroupLike) -> Optimizer:
     """Give each group of parameters an optimizer of its own.
 
     Parameters
@@ -207,7 +225,12 @@ def partition(*groups, **named_groups):
 
 @awaits("loss_or_grads", "params", name="partition")
 @merging
-def partitioned(loss_or_grads=None, params=None, *, groups):
+def partitioned(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    *,
+    groups: Mapping[int | str, GroupLike],
+) -> Iterable[Updates]:
     params = check_params(params)
     names = parameter_names(params)
     for selector, _ in groups.values():
@@ -230,7 +253,7 @@ def partitioned(loss_or_grads=None, params=None, *, groups):
     return dicts
 
 
-def accumulate(optimizer, every=4, mean=True):
+def accumulate(optimizer: OptimizerLike, every: int = 4, mean: bool = True) -> Optimizer:
     r"""Gather the gradients of several minibatches for each update: a large batch in small pieces.
 
     Parameters
@@ -282,7 +305,14 @@ def accumulate(optimizer, every=4, mean=True):
 
 @awaits("loss_or_grads", "params", name="accumulate")
 @merging
-def accumulated(loss_or_grads=None, params=None, *, optimizer, every, mean):
+def accumulated(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    *,
+    optimizer: OptimizerLike,
+    every: int,
+    mean: bool,
+) -> Iterable[Updates]:
     step = prepare("accumulate", loss_or_grads, whole_params("accumulate", params))
     is_full = pt.eq(step.t % every, 0)
     grads = []

@@ -5,14 +5,20 @@ partial that waits for it. Its bounds are numbers or scalar variables; not sched
 advance their step. The result has the shape and dtype of `x`.
 """
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, overload
 
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
 from pytensor.tensor.type import DenseTensorType
+from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core import astype, awaits, total
 from symupdates.core.hyper import resolve, scalar
 from symupdates.core.types import largest_dtype
+from symupdates.typing import Gradients, Hyper, Number
 
 __all__ = [
     "box",
@@ -63,7 +69,9 @@ def axes_of(x, axes, function, name):
 # --- Lasagne's constraints --------------------------------------------------------------------------------------------
 
 
-def norm_constraint(tensor_var, max_norm, norm_axes=None, epsilon=1e-7):
+def norm_constraint(
+    tensor_var: Variable, max_norm: Number, norm_axes: int | Sequence[int] | None = None, epsilon: Number = 1e-7
+) -> TensorVariable:
     r"""Bound the norm of each unit's incoming weights.
 
     With :math:`n` the L2 norm of `tensor_var` :math:`x` over `norm_axes`:
@@ -120,6 +128,14 @@ def norm_constraint(tensor_var, max_norm, norm_axes=None, epsilon=1e-7):
     return x * (pt.minimum(norm, max_norm) / (norm + epsilon))
 
 
+@overload
+def total_norm_constraint(
+    tensor_vars: Gradients | None, max_norm: Hyper, epsilon: Hyper = 1e-7, return_norm: Literal[False] = False
+) -> list[TensorVariable]: ...
+@overload
+def total_norm_constraint(
+    tensor_vars: Gradients | None, max_norm: Hyper, epsilon: Hyper = 1e-7, *, return_norm: Literal[True]
+) -> tuple[list[TensorVariable], TensorVariable]: ...
 def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False):
     r"""Scale a list of tensors, usually the gradients, so that their joint norm is at most `max_norm`.
 
@@ -191,7 +207,7 @@ def begin(function, x, **bounds):
 
 
 @awaits("x")
-def non_negative(x=None):
+def non_negative(x: Variable | None = None) -> TensorVariable:
     r"""Project onto the tensors without negative elements, :math:`\max(x, 0)`.
 
     Parameters
@@ -209,7 +225,7 @@ def non_negative(x=None):
 
 
 @awaits("x")
-def box(x=None, low=0.0, high=1.0):
+def box(x: Variable | None = None, low: Number = 0.0, high: Number = 1.0) -> TensorVariable:
     r"""Project onto a box, :math:`\min(\max(x, a), b)`.
 
     Parameters
@@ -235,7 +251,7 @@ def box(x=None, low=0.0, high=1.0):
 
 
 @awaits("x")
-def unit_norm(x=None, axes=None):
+def unit_norm(x: Variable | None = None, axes: int | Sequence[int] | None = None) -> TensorVariable:
     r"""Project the weights of each unit onto the sphere, :math:`x / \lVert x \rVert`.
 
     Parameters
@@ -262,7 +278,7 @@ def unit_norm(x=None, axes=None):
 
 
 @awaits("x")
-def max_norm(x=None, bound=3.0, axes=None):
+def max_norm(x: Variable | None = None, bound: Number = 3.0, axes: int | Sequence[int] | None = None) -> TensorVariable:
     r"""Project the weights of each unit onto a ball, :math:`x \min(1, c / \lVert x \rVert)`.
 
     Parameters
@@ -300,7 +316,7 @@ def within(x, bound, axes):
 
 
 @awaits("x")
-def l2_ball(x=None, radius=1.0, axes=None):
+def l2_ball(x: Variable | None = None, radius: Number = 1.0, axes: int | Sequence[int] | None = None) -> TensorVariable:
     r"""Project onto the Euclidean ball, :math:`x \min(1, r / \lVert x \rVert)`.
 
     Parameters
@@ -322,7 +338,7 @@ def l2_ball(x=None, radius=1.0, axes=None):
 
 
 @awaits("x")
-def simplex(x=None, total=1.0, axis=None):
+def simplex(x: Variable | None = None, total: Number = 1.0, axis: int | None = None) -> TensorVariable:
     r"""Project onto the simplex: non-negative elements of a given sum.
 
     .. math:: \max(x - \theta, 0), \qquad \theta = \max_k \frac{x_{(1)} + \dots + x_{(k)} - s}{k}
@@ -353,7 +369,7 @@ def simplex(x=None, total=1.0, axis=None):
 
 
 @awaits("x")
-def l1_ball(x=None, radius=1.0, axis=None):
+def l1_ball(x: Variable | None = None, radius: Number = 1.0, axis: int | None = None) -> TensorVariable:
     r"""Project onto the l1 ball: :math:`\lVert x \rVert_1 \le r`, which sets small elements to zero.
 
     Parameters

@@ -5,7 +5,12 @@ gradient has the shape and dtype of the given one. Hyper-parameters are numbers,
 of a schedule is advanced by the updates dict of the rule that takes the gradients.
 """
 
+from __future__ import annotations
+
+from typing import Literal, overload
+
 import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
 
 from symupdates.constraints import float_tensor, shrink, total_norm, unit_axes
 from symupdates.core import astype, awaits, total
@@ -14,6 +19,7 @@ from symupdates.core.parameters import check_params
 from symupdates.core.state import Call
 from symupdates.core.types import largest_dtype
 from symupdates.random import new_generator, normal
+from symupdates.typing import Gradients, GradientTransform, Hyper, Parameters, Seed
 
 __all__ = [
     "add_l1",
@@ -45,7 +51,7 @@ def with_params(function, grads, params):
 
 
 @awaits("grads")
-def clip_by_value(grads=None, limit=1.0):
+def clip_by_value(grads: Gradients | None = None, limit: Hyper = 1.0) -> list[TensorVariable]:
     r"""Clip each element of each gradient.
 
     .. math:: g \leftarrow \min(\max(g, -c), c)
@@ -71,7 +77,7 @@ def clip_by_value(grads=None, limit=1.0):
 
 
 @awaits("grads")
-def clip_by_norm(grads=None, max_norm=1.0):
+def clip_by_norm(grads: Gradients | None = None, max_norm: Hyper = 1.0) -> list[TensorVariable]:
     r"""Scale each gradient down to a norm of at most `max_norm`, each tensor for itself.
 
     .. math:: g \leftarrow g\, \min\left(1, \frac{c}{\lVert g \rVert}\right)
@@ -96,6 +102,18 @@ def clip_by_norm(grads=None, max_norm=1.0):
     return [g * shrink(total_norm([g], g.dtype), c) for g in grads for (c,) in [hyper(g.dtype)]]
 
 
+@overload
+def clip_by_total_norm(
+    grads: Gradients | None, max_norm: Hyper = 1.0, return_norm: Literal[False] = False
+) -> list[TensorVariable]: ...
+@overload
+def clip_by_total_norm(
+    grads: Gradients | None, max_norm: Hyper = 1.0, *, return_norm: Literal[True]
+) -> tuple[list[TensorVariable], TensorVariable]: ...
+@overload
+def clip_by_total_norm(
+    grads: None = None, max_norm: Hyper = 1.0, return_norm: Literal[False] = False
+) -> GradientTransform: ...
 @awaits("grads")
 def clip_by_total_norm(grads=None, max_norm=1.0, return_norm=False):
     r"""Scale all gradients down together, to a joint norm of at most `max_norm`.
@@ -137,7 +155,9 @@ def clip_by_total_norm(grads=None, max_norm=1.0, return_norm=False):
 
 
 @awaits("grads")
-def clip_adaptively(grads=None, params=None, clipping=0.01, epsilon=1e-3):
+def clip_adaptively(
+    grads: Gradients | None = None, params: Parameters | None = None, clipping: Hyper = 0.01, epsilon: Hyper = 1e-3
+) -> list[TensorVariable]:
     r"""Adaptive gradient clipping (AGC): the gradient of each unit is small beside the unit's weights.
 
     With the L2 norms of a unit's gradient :math:`\lVert g \rVert` and of its weights :math:`\lVert p \rVert`, and
@@ -188,7 +208,7 @@ def clip_adaptively(grads=None, params=None, clipping=0.01, epsilon=1e-3):
 
 
 @awaits("grads")
-def normalize(grads=None, epsilon=1e-6):
+def normalize(grads: Gradients | None = None, epsilon: Hyper = 1e-6) -> list[TensorVariable]:
     r"""Scale all gradients together to a joint norm of one, so that only their direction counts.
 
     With :math:`n` the L2 norm of all elements of all gradients:
@@ -219,7 +239,7 @@ def normalize(grads=None, epsilon=1e-6):
 
 
 @awaits("grads")
-def centralize(grads=None):
+def centralize(grads: Gradients | None = None) -> list[TensorVariable]:
     r"""Gradient centralization: the mean over each unit's inputs is taken away.
 
     .. math:: g_{\cdot j} \leftarrow g_{\cdot j} - \operatorname{mean}_i g_{ij}
@@ -249,7 +269,7 @@ def centralize(grads=None):
 
 
 @awaits("grads")
-def zero_nans(grads=None):
+def zero_nans(grads: Gradients | None = None) -> list[TensorVariable]:
     """Put zero in the place of each element that is not a number. Infinities stay.
 
     Parameters
@@ -272,7 +292,7 @@ def zero_nans(grads=None):
 
 
 @awaits("grads")
-def sign(grads=None):
+def sign(grads: Gradients | None = None) -> list[TensorVariable]:
     r"""The sign of each element: steps of one size. :math:`g \leftarrow \operatorname{sign}(g)`
 
     Parameters
@@ -290,7 +310,9 @@ def sign(grads=None):
 
 
 @awaits("grads")
-def add_l2(grads=None, params=None, coefficient=1e-4):
+def add_l2(
+    grads: Gradients | None = None, params: Parameters | None = None, coefficient: Hyper = 1e-4
+) -> list[TensorVariable]:
     r"""Add the gradient of :math:`\frac{\lambda}{2} \lVert p \rVert^2` to that of each parameter.
 
     .. math:: g \leftarrow g + \lambda\, p
@@ -324,7 +346,9 @@ def add_l2(grads=None, params=None, coefficient=1e-4):
 
 
 @awaits("grads")
-def add_l1(grads=None, params=None, coefficient=1e-4):
+def add_l1(
+    grads: Gradients | None = None, params: Parameters | None = None, coefficient: Hyper = 1e-4
+) -> list[TensorVariable]:
     r"""Add a subgradient of :math:`\lambda \lVert p \rVert_1` to that of each parameter.
 
     .. math:: g \leftarrow g + \lambda \operatorname{sign}(p)
@@ -358,7 +382,9 @@ def add_l1(grads=None, params=None, coefficient=1e-4):
 
 
 @awaits("grads")
-def add_noise(grads=None, eta=0.01, gamma=0.55, seed=None):
+def add_noise(
+    grads: Gradients | None = None, eta: Hyper = 0.01, gamma: Hyper = 0.55, seed: Seed = None
+) -> list[TensorVariable]:
     r"""Add Gaussian noise, less and less: annealed.
 
     .. math:: g \leftarrow g + \mathcal{N}(0, \sigma_t^2), \qquad \sigma_t^2 = \frac{\eta}{(1 + t)^\gamma}

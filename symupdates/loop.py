@@ -1,7 +1,12 @@
 """Many steps in one call: from the updates of one step those of n."""
 
-from collections import OrderedDict
+from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import overload
+
+import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile import SharedVariable
@@ -10,14 +15,30 @@ from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType
+from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core import like, whole_number
 from symupdates.core.program import moved
 from symupdates.core.types import describe_shape
+from symupdates.typing import Updates, UpdatesLike
 
 __all__ = ["loop"]
 
 
+@overload
+def loop(
+    outputs: Variable,
+    updates: UpdatesLike,
+    sequences: Mapping[Variable, Variable | np.ndarray] | None = None,
+    n_steps: int | Variable | None = None,
+) -> tuple[TensorVariable, Updates]: ...
+@overload
+def loop(
+    outputs: Sequence[Variable] | None,
+    updates: UpdatesLike,
+    sequences: Mapping[Variable, Variable | np.ndarray] | None = None,
+    n_steps: int | Variable | None = None,
+) -> tuple[list[TensorVariable], Updates]: ...
 def loop(outputs, updates, sequences=None, n_steps=None):
     """Make many steps of one: an epoch, or a whole run, in a single call of the compiled function.
 

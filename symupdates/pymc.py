@@ -8,27 +8,34 @@ variables, its log-probability with these in it, and the updates of its random g
 It needs PyMC, which nothing else in the package imports: ``import symupdates.pymc``.
 """
 
+from __future__ import annotations
+
 import logging
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.type import DenseTensorType
+from pytensor.tensor.variable import TensorVariable
 
 from symupdates.compose import merge
 from symupdates.core import called, check_optimizer, whole_number
 from symupdates.rules.adam import adam
 from symupdates.state import to_numpy
 from symupdates.transforms import swap_averages
+from symupdates.typing import LossOrGrads, OptimizerLike, Parameters, Updates
 
 try:
     import pymc as pm
@@ -57,7 +64,12 @@ logger = logging.getLogger(__name__)
 # --- The pieces -------------------------------------------------------------------------------------------------------
 
 
-def shared_values(model=None, vars=None, start=None, seed=None):
+def shared_values(
+    model: pm.Model | None = None,
+    vars: Iterable[Variable | str] | None = None,
+    start: Mapping[Any, ArrayLike] | None = None,
+    seed: int | None = None,
+) -> OrderedDict[TensorVariable, TensorSharedVariable]:
     """A shared variable for each value variable of a model that is to be estimated.
 
     Parameters
@@ -88,7 +100,9 @@ def shared_values(model=None, vars=None, start=None, seed=None):
     return OrderedDict((v, new_shared(v, point[v.name])) for v in chosen)
 
 
-def negative_logp(values, model=None, jacobian=False):
+def negative_logp(
+    values: Mapping[TensorVariable, Variable], model: pm.Model | None = None, jacobian: bool = False
+) -> TensorVariable:
     """The negative log-probability of a model as a loss of shared variables.
 
     Parameters
@@ -116,7 +130,7 @@ def negative_logp(values, model=None, jacobian=False):
     return graph_replace(-model.logp(jacobian=jacobian), values, strict=False)
 
 
-def as_point(values):
+def as_point(values: Mapping[TensorVariable, SharedVariable]) -> dict[str, np.ndarray]:
     """The values of shared variables as a point of the model, in the terms of its value variables.
 
     Parameters
@@ -132,7 +146,9 @@ def as_point(values):
     return {v.name: np.array(shared.get_value(), dtype=v.dtype) for v, shared in values.items()}
 
 
-def as_estimate(values, model=None, include_transformed=True):
+def as_estimate(
+    values: Mapping[TensorVariable, SharedVariable], model: pm.Model | None = None, include_transformed: bool = True
+) -> dict[str, np.ndarray]:
     """The values of shared variables in the model's terms: what ``find_MAP`` returns.
 
     Parameters
@@ -163,7 +179,7 @@ def as_estimate(values, model=None, include_transformed=True):
     return {v.name: np.asarray(x) for v, x in zip(outputs, function(*as_point(values).values()), strict=True)}
 
 
-def random_updates(outputs):
+def random_updates(outputs: Variable | Iterable[Variable]) -> OrderedDict[SharedVariable, Variable]:
     """The updates of the random generators that expressions draw from: of minibatches, dropout, simulations.
 
     Parameters
@@ -245,20 +261,20 @@ def reseed(generators, seed):
 
 
 def map_estimate(
-    model=None,
-    optimizer=None,
-    steps=10_000,
+    model: pm.Model | None = None,
+    optimizer: OptimizerLike | None = None,
+    steps: int = 10_000,
     *,
-    vars=None,
-    start=None,
-    jacobian=False,
-    include_transformed=True,
-    averages=False,
-    callbacks=(),
-    progressbar=True,
-    seed=None,
-    compile_kwargs=None,
-):
+    vars: Iterable[Variable | str] | None = None,
+    start: Mapping[Any, ArrayLike] | None = None,
+    jacobian: bool = False,
+    include_transformed: bool = True,
+    averages: bool = False,
+    callbacks: Iterable[Callable[[MAP, np.ndarray, int], object]] = (),
+    progressbar: bool = True,
+    seed: int | None = None,
+    compile_kwargs: Mapping[str, Any] | None = None,
+) -> dict[str, np.ndarray]:
     """The maximum a posteriori estimate of a model, by any rule, of all data or in minibatches.
 
     Parameters
@@ -371,7 +387,15 @@ class MAP:
     """
 
     def __init__(
-        self, model=None, optimizer=None, *, vars=None, start=None, jacobian=False, seed=None, compile_kwargs=None
+        self,
+        model: pm.Model | None = None,
+        optimizer: OptimizerLike | None = None,
+        *,
+        vars: Iterable[Variable | str] | None = None,
+        start: Mapping[Any, ArrayLike] | None = None,
+        jacobian: bool = False,
+        seed: int | None = None,
+        compile_kwargs: Mapping[str, Any] | None = None,
     ):
         optimizer = adam(learning_rate=0.01) if optimizer is None else optimizer
         check_optimizer("map_estimate: optimizer", optimizer)
@@ -395,7 +419,12 @@ class MAP:
                 [], [self.loss, is_finite], updates=self.updates, random_seed=seed, **(compile_kwargs or {})
             )
 
-    def fit(self, steps=10_000, callbacks=(), progressbar=True):
+    def fit(
+        self,
+        steps: int = 10_000,
+        callbacks: Iterable[Callable[[MAP, np.ndarray, int], object]] = (),
+        progressbar: bool = True,
+    ) -> MAP:
         """Make steps.
 
         Parameters
@@ -452,7 +481,7 @@ class MAP:
             )
         return self
 
-    def estimate(self, include_transformed=True, averages=False):
+    def estimate(self, include_transformed: bool = True, averages: bool = False) -> dict[str, np.ndarray]:
         """What ``find_MAP`` returns, of the parameters as they are.
 
         Parameters
@@ -605,7 +634,14 @@ class Optimizer:
     True
     """
 
-    def __init__(self, optimizer, inference=None, n_mc=1, fixed_draws=False, seed=None):
+    def __init__(
+        self,
+        optimizer: OptimizerLike,
+        inference: Any = None,
+        n_mc: int = 1,
+        fixed_draws: bool = False,
+        seed: int | None = None,
+    ):
         check_optimizer("symupdates.pymc.Optimizer: optimizer", optimizer)
         self.optimizer = optimizer
         self.inference = inference
@@ -616,7 +652,7 @@ class Optimizer:
         if inference is None and fixed_draws:
             raise ValueError("symupdates.pymc.Optimizer: fixed_draws are those of an inference; give it as well.")
 
-    def __call__(self, loss_or_grads=None, params=None):
+    def __call__(self, loss_or_grads: LossOrGrads | None = None, params: Parameters | None = None) -> Updates:
         target = loss_or_grads if self.inference is None else self._loss(params)
         generators = {} if self.fixed_draws else random_updates(target)
         reseed(generators, self.seed)

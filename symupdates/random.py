@@ -6,11 +6,19 @@ made. Each number is a function of key, count and place, so that a resumed run d
 have drawn, on any backend.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
+from pytensor.tensor.sharedvar import TensorSharedVariable
+from pytensor.tensor.variable import TensorVariable
 
-from symupdates.core import astype
+from symupdates.core import Step, astype
 from symupdates.core.state import Call, advance, call_state
+from symupdates.typing import Seed
 
 __all__ = ["new_generator", "normal", "normals", "rademacher", "threefry"]
 
@@ -18,7 +26,7 @@ ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 PARITY = np.uint32(0x1BD11BDA)
 
 
-def new_generator(rule, seed=None):
+def new_generator(rule: str | Call, seed: Seed = None) -> TensorSharedVariable:
     """A random generator: state of a rule, which every updates dict that reads it advances.
 
     Parameters
@@ -45,7 +53,7 @@ def new_generator(rule, seed=None):
     return generator
 
 
-def normal(generator, x, stream=0):
+def normal(generator: Variable, x: Variable, stream: int = 0) -> TensorVariable:
     """Standard normal numbers, one for each element of a tensor.
 
     Parameters
@@ -73,7 +81,7 @@ def normal(generator, x, stream=0):
     return pt.sqrt(scale(x, -2.0) * pt.log(u)) * pt.cos(scale(x, 2 * np.pi) * v)
 
 
-def normals(step, seed=None):
+def normals(step: Step, seed: Seed = None) -> Callable[[Variable], TensorVariable]:
     """Standard normal numbers for the parameters of a step: what a rule that draws needs.
 
     Parameters
@@ -93,7 +101,7 @@ def normals(step, seed=None):
     return lambda p: normal(generator, p, stream=step.params.index(p))
 
 
-def rademacher(generator, x, stream=0):
+def rademacher(generator: Variable, x: Variable, stream: int = 0) -> TensorVariable:
     """Random signs: one or minus one for each element of a tensor, as likely.
 
     Parameters
@@ -133,7 +141,9 @@ def places(x):
     return astype(place, "uint32")
 
 
-def threefry(key0, key1, counter0, counter1):
+def threefry(
+    key0: Variable, key1: Variable, counter0: Variable, counter1: Variable
+) -> tuple[TensorVariable, TensorVariable]:
     """Threefry-2x32 with 20 rounds: 64 random bits for each key and counter.
 
     Parameters

@@ -1,16 +1,22 @@
 """Rows of a table as a parameter: an embedding, trained where it is looked up and nowhere else."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile import SharedVariable
+from pytensor.graph.basic import Variable
 from pytensor.tensor.type import DenseTensorType
 
 from symupdates.core.places import RowsTag
+from symupdates.typing import Rows
 
 __all__ = ["rows"]
 
 
-def rows(table, index):
+def rows(table: SharedVariable, index: Variable | np.ndarray | Sequence[int]) -> Rows:
     r"""Rows of a table, such as the embeddings of the words at hand: a parameter of which a step touches these only.
 
     The variable that is returned is ``table[index]``. Build the loss with it and put it among the parameters, in the

@@ -14,17 +14,22 @@ Each formula is written once, in terms of a module `xp` that is NumPy or ``pyten
 whatever ``floatX`` is; a rule casts the value to the dtype of each parameter.
 """
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from itertools import pairwise
+from typing import Any, Literal, ParamSpec, TypeAlias, overload
 
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
+from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core import astype
 from symupdates.core.awaits import in_words
 from symupdates.core.state import Call, advance, call_state
+from symupdates.typing import Hyper, Number
 
 __all__ = [
     "Schedule",
@@ -46,6 +51,9 @@ __all__ = [
     "warmup",
     "warmup_stable_decay",
 ]
+
+Formula: TypeAlias = Callable[[Any, Any], Any]
+Arguments = ParamSpec("Arguments")
 
 # A Python float in a PyTensor graph would be rounded to floatX; a float64 is left as it is.
 PI = np.float64(np.pi)
@@ -75,6 +83,12 @@ class Schedule:
         self._make = make, args, kwargs
         self._formula = make.__wrapped__(*args, **kwargs)
 
+    @overload
+    def __call__(self, step: Variable) -> TensorVariable: ...
+    @overload
+    def __call__(self, step: float | np.number[Any]) -> np.float64: ...
+    @overload
+    def __call__(self, step: np.ndarray | Sequence[float]) -> np.ndarray: ...
     def __call__(self, step):
         symbolic = isinstance(step, Variable)
         step = pt.as_tensor_variable(step) if symbolic else np.asarray(step)
@@ -115,7 +129,7 @@ def variables_of(arguments):
 # --- Arguments --------------------------------------------------------------------------------------------------------
 
 
-def makes_schedule(make):
+def makes_schedule(make: Callable[Arguments, Formula]) -> Callable[Arguments, Schedule]:
     """Decorate a function that returns a formula ``(step, xp) -> value``: it then returns a :class:`Schedule`."""
 
     @wraps(make)
@@ -257,7 +271,7 @@ def interpolated(points, values, kind):
 
 
 @makes_schedule
-def constant(value):
+def constant(value: Number) -> Formula:
     r"""The same value at every step.
 
     .. math:: \eta_t = \eta
@@ -282,7 +296,7 @@ def constant(value):
 
 
 @makes_schedule
-def step_decay(initial, step_size, gamma=0.1):
+def step_decay(initial: Number, step_size: Number, gamma: Number = 0.1) -> Formula:
     r"""A drop by a factor every so many steps.
 
     .. math:: \eta_t = \eta_0\, \gamma^{\lfloor t/s \rfloor}
@@ -313,7 +327,7 @@ def step_decay(initial, step_size, gamma=0.1):
 
 
 @makes_schedule
-def piecewise_constant(boundaries, values):
+def piecewise_constant(boundaries: Iterable[Number], values: Iterable[Number]) -> Formula:
     r"""One value after the other.
 
     .. math:: \eta_t = v_i \quad\text{for}\quad b_i \le t < b_{i+1}, \qquad b_0 = 0,\; b_{n+1} = \infty
@@ -349,7 +363,9 @@ def piecewise_constant(boundaries, values):
 
 
 @makes_schedule
-def piecewise_interpolated(boundaries, values, kind="linear"):
+def piecewise_interpolated(
+    boundaries: Iterable[Number], values: Iterable[Number], kind: Literal["linear", "cosine"] = "linear"
+) -> Formula:
     r"""Through one value after the other, on straight lines or half cosines.
 
     .. math::
@@ -382,7 +398,7 @@ def piecewise_interpolated(boundaries, values, kind="linear"):
 
 
 @makes_schedule
-def linear(initial, final, steps, begin=0):
+def linear(initial: Number, final: Number, steps: Number, begin: Number = 0) -> Formula:
     r"""From one value to another on a straight line.
 
     .. math:: \eta_t = (1 - x)\, \eta_0 + x\, \eta_1, \qquad x = \frac{t - b}{n} \text{ within } [0, 1]
@@ -413,7 +429,7 @@ def linear(initial, final, steps, begin=0):
 
 
 @makes_schedule
-def polynomial_decay(initial, final, steps, power=1.0, begin=0):
+def polynomial_decay(initial: Number, final: Number, steps: Number, power: Number = 1.0, begin: Number = 0) -> Formula:
     r"""From one value to another on a power of the steps that are left.
 
     .. math:: \eta_t = \eta_1 + (\eta_0 - \eta_1) (1 - x)^p, \qquad x = \frac{t - b}{n} \text{ within } [0, 1]
@@ -448,7 +464,9 @@ def polynomial_decay(initial, final, steps, power=1.0, begin=0):
 
 
 @makes_schedule
-def exponential_decay(initial, rate, steps, staircase=False, final=None):
+def exponential_decay(
+    initial: Number, rate: Number, steps: Number, staircase: bool = False, final: Number | None = None
+) -> Formula:
     r"""A factor for every so many steps, gradually or at once.
 
     .. math:: \eta_t = \eta_0\, r^{t/n} \quad\text{or}\quad \eta_0\, r^{\lfloor t/n \rfloor}
@@ -505,7 +523,7 @@ def exponential_decay(initial, rate, steps, staircase=False, final=None):
 
 
 @makes_schedule
-def inverse_time_decay(initial, rate, steps=1, staircase=False):
+def inverse_time_decay(initial: Number, rate: Number, steps: Number = 1, staircase: bool = False) -> Formula:
     r"""In inverse proportion to the time, gradually or at once.
 
     .. math:: \eta_t = \frac{\eta_0}{1 + r\, t/n} \quad\text{or}\quad \frac{\eta_0}{1 + r \lfloor t/n \rfloor}
@@ -539,7 +557,7 @@ def inverse_time_decay(initial, rate, steps=1, staircase=False):
 
 
 @makes_schedule
-def inverse_sqrt_decay(initial, steps=1):
+def inverse_sqrt_decay(initial: Number, steps: Number = 1) -> Formula:
     r"""In inverse proportion to the square root of the time.
 
     .. math:: \eta_t = \frac{\eta_0}{\sqrt{1 + t/n}}
@@ -574,7 +592,7 @@ def inverse_sqrt_decay(initial, steps=1):
 
 
 @makes_schedule
-def cosine_decay(initial, steps, final=0.0, exponent=1.0):
+def cosine_decay(initial: Number, steps: Number, final: Number = 0.0, exponent: Number = 1.0) -> Formula:
     r"""From one value to another on half a cosine: slowly at first and at last.
 
     .. math::
@@ -615,7 +633,9 @@ def cosine_decay(initial, steps, final=0.0, exponent=1.0):
 
 
 @makes_schedule
-def cosine_restarts(initial, period, multiplier=2, decay=1.0, final=0.0):
+def cosine_restarts(
+    initial: Number, period: Number, multiplier: Number = 2, decay: Number = 1.0, final: Number = 0.0
+) -> Formula:
     r"""SGDR: cosine decays one after the other, each longer than the last.
 
     With :math:`T_i = m^i T` the length of cycle :math:`i = 0, 1, \dots` and :math:`t_i` the steps since it began:
@@ -679,7 +699,15 @@ def cosine_restarts(initial, period, multiplier=2, decay=1.0, final=0.0):
 
 
 @makes_schedule
-def one_cycle(peak, steps, warmup_fraction=0.3, initial_div=25.0, final_div=1e4, kind="cosine", return_fraction=None):
+def one_cycle(
+    peak: Number,
+    steps: Number,
+    warmup_fraction: Number = 0.3,
+    initial_div: Number = 25.0,
+    final_div: Number = 1e4,
+    kind: Literal["cosine", "linear"] = "cosine",
+    return_fraction: Number | None = None,
+) -> Formula:
     r"""One cycle: up from a low value to a high one, and down to a very low one.
 
     .. math::
@@ -750,7 +778,13 @@ def one_cycle(peak, steps, warmup_fraction=0.3, initial_div=25.0, final_div=1e4,
 
 
 @makes_schedule
-def cyclic(low, high, half_period, mode="triangular", gamma=1.0):
+def cyclic(
+    low: Number,
+    high: Number,
+    half_period: Number,
+    mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
+    gamma: Number = 1.0,
+) -> Formula:
     r"""Up and down between two values on straight lines, again and again.
 
     With :math:`c = \lfloor t/2s \rfloor` the number of cycles done:
@@ -811,7 +845,7 @@ def cyclic(low, high, half_period, mode="triangular", gamma=1.0):
 
 
 @makes_schedule
-def warmup(schedule, steps, initial=0.0):
+def warmup(schedule: Hyper, steps: Number, initial: Number = 0.0) -> Formula:
     r"""A straight line to the first value of any schedule, and then that schedule.
 
     .. math::
@@ -846,7 +880,15 @@ def warmup(schedule, steps, initial=0.0):
 
 
 @makes_schedule
-def warmup_stable_decay(peak, warmup, stable, decay, initial=0.0, final=0.0, kind="linear"):
+def warmup_stable_decay(
+    peak: Number,
+    warmup: Number,
+    stable: Number,
+    decay: Number,
+    initial: Number = 0.0,
+    final: Number = 0.0,
+    kind: Literal["linear", "cosine", "sqrt", "exponential"] = "linear",
+) -> Formula:
     r"""WSD: a warm-up, a long time at the peak, and a decay.
 
     .. math::
@@ -907,7 +949,7 @@ def warmup_stable_decay(peak, warmup, stable, decay, initial=0.0, final=0.0, kin
 
 
 @makes_schedule
-def join(schedules, boundaries):
+def join(schedules: Iterable[Hyper], boundaries: Iterable[Number]) -> Formula:
     r"""One schedule after the other.
 
     .. math:: \eta_t = s_i(t - b_i) \quad\text{for}\quad b_i \le t < b_{i+1}, \qquad b_0 = 0,\; b_{n+1} = \infty
@@ -949,7 +991,17 @@ def join(schedules, boundaries):
 
 
 @makes_schedule
-def reduce_on_plateau(schedule, loss, factor=0.1, patience=10, rtol=1e-4, atol=0.0, cooldown=0, every=1, minimum=0.0):
+def reduce_on_plateau(
+    schedule: Hyper,
+    loss: Variable,
+    factor: Number = 0.1,
+    patience: Number = 10,
+    rtol: Number = 1e-4,
+    atol: Number = 0.0,
+    cooldown: Number = 0,
+    every: Number = 1,
+    minimum: Number = 0.0,
+) -> Formula:
     r"""Any schedule, lowered by a factor whenever a loss has stopped to improve.
 
     .. math:: \eta_t = \max(\eta_{\min},\, s(t)\, \gamma^{n_t})

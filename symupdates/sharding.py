@@ -23,13 +23,16 @@ and, by the names of the parameters, whatever else: ``{"W*": PartitionSpec(None,
 It needs JAX: ``pip install symupdates[jax]``.
 """
 
+from __future__ import annotations
+
+import os
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
@@ -39,6 +42,8 @@ import pytensor
 import pytensor.link.jax.dispatch  # sets the precision of JAX from floatX, as compiling would
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from numpy.typing import ArrayLike
+from pytensor.compile import Function
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.tensor.random.type import RandomType
 
@@ -46,6 +51,7 @@ from symupdates import state as states
 from symupdates.core import is_state
 from symupdates.core.program import moved
 from symupdates.modes import DonatingJAXLinker
+from symupdates.typing import Parameters, UpdatesLike
 
 __all__ = [
     "JAX_SHARDED",
@@ -58,6 +64,8 @@ __all__ = [
     "save",
     "state_dict",
 ]
+
+LayoutLike: TypeAlias = PartitionSpec | str | tuple[str, ...]
 
 PLACES = WeakKeyDictionary()  # container of a shared variable: a list of the sharding that its values are to have
 
@@ -73,7 +81,12 @@ def place_of(container):
 # --- Layout -----------------------------------------------------------------------------------------------------------
 
 
-def place(updates, mesh, params=None, state=None):
+def place(
+    updates: UpdatesLike | Parameters,
+    mesh: Mesh,
+    params: LayoutLike | Mapping[str, LayoutLike] | None = None,
+    state: LayoutLike | Mapping[str, LayoutLike] | None = None,
+) -> None:
     """Lay out the values of an updates dict over the devices of a mesh, all of them or none.
 
     Parameters
@@ -355,7 +368,14 @@ old values of what is updated, as :data:`symupdates.modes.JAX_DONATED` does.
 # --- Data -------------------------------------------------------------------------------------------------------------
 
 
-def feed(batches, mesh, axis, *, last="refuse", local=False):
+def feed(
+    batches: Iterable[ArrayLike | Sequence[ArrayLike]],
+    mesh: Mesh,
+    axis: str | tuple[str, ...],
+    *,
+    last: Literal["refuse", "pad"] = "refuse",
+    local: bool = False,
+) -> Iterator[tuple[jax.Array, ...]]:
     """Divide batches among the devices of a mesh, along their first dimension.
 
     Parameters
@@ -443,7 +463,7 @@ def fed(batches, sharding, devices, pad, local):
 # --- Checkpoints ------------------------------------------------------------------------------------------------------
 
 
-def state_dict(updates):
+def state_dict(updates: UpdatesLike) -> OrderedDict[str, np.ndarray]:
     """The values of all keys of an updates dict, by name, wherever they lie: :func:`symupdates.state_dict`.
 
     Parameters
@@ -459,7 +479,7 @@ def state_dict(updates):
     return OrderedDict(gathered(updates))
 
 
-def save(file, updates):
+def save(file: str | os.PathLike[str], updates: UpdatesLike) -> None:
     """Save the values of all keys of an updates dict to a file, once: :func:`symupdates.save`.
 
     Parameters
@@ -515,7 +535,7 @@ class BytesPerDevice(NamedTuple):
     state: int
 
 
-def bytes_per_device(updates):
+def bytes_per_device(updates: UpdatesLike | Parameters) -> BytesPerDevice:
     """The memory that the values of an updates dict take on each device.
 
     Parameters
@@ -561,7 +581,7 @@ INSTRUCTION = re.compile(r"%([\w.-]+) = (.+?) ([\w-]+)\((.*?)\)")  # name, type,
 ARRAY = re.compile(r"(?:pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")  # bits of an element, shape
 
 
-def collectives(function, *batch):
+def collectives(function: Function, *batch: ArrayLike) -> list[Collective]:
     """What the devices exchange in a step of a compiled function.
 
     Parameters

@@ -5,12 +5,15 @@ as the generators of its dropout and the averages of its batch normalisation. A 
 by building the same model and dict anew and putting the saved values back.
 """
 
+from __future__ import annotations
+
 import io
 import json
 import os
 import secrets
 import zipfile
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,11 +23,13 @@ from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Constant
 from pytensor.graph.traversal import explicit_graph_inputs
 from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core import is_state
 from symupdates.core.program import moved, named_hyper_tags, names_of
 from symupdates.core.state import initial_value
 from symupdates.core.step import parameters_of
+from symupdates.typing import Parameters, UpdatesLike
 
 __all__ = [
     "hyperparameters",
@@ -42,7 +47,7 @@ FORMAT = "symupdates 1"
 INDEX = "symupdates.json"
 
 
-def state_dict(updates):
+def state_dict(updates: UpdatesLike) -> OrderedDict[str, np.ndarray]:
     """The values of everything that a step moves, by name.
 
     Parameters
@@ -67,7 +72,7 @@ def state_dict(updates):
     return OrderedDict((name, to_array(variable)) for name, variable in named(updates).items())
 
 
-def load_state_dict(updates, state):
+def load_state_dict(updates: UpdatesLike, state: Mapping[str, np.ndarray]) -> None:
     """Set the values of all keys of an updates dict. Everything is checked before anything is set.
 
     Parameters
@@ -102,7 +107,7 @@ def load_state_dict(updates, state):
         variable.set_value(value)
 
 
-def save(file, updates):
+def save(file: str | os.PathLike[str], updates: UpdatesLike) -> None:
     """Save the values of all keys of an updates dict to a file, all or nothing.
 
     The file takes the place of an older one in a single step, once its data are on the disk: whenever the process is
@@ -160,7 +165,7 @@ def replacing(file):
             os.close(folder)
 
 
-def load(file, updates):
+def load(file: str | os.PathLike[str], updates: UpdatesLike) -> None:
     """Set the values of all keys of an updates dict from a file. Everything is checked before anything is set.
 
     Parameters
@@ -194,7 +199,7 @@ def load(file, updates):
     load_state_dict(updates, state)
 
 
-def reset(updates):
+def reset(updates: UpdatesLike) -> None:
     """Put optimizer state back to what it is before the first update: parameters, and variables of your own, stay.
 
     State is made for the shape and, where it begins at the parameter, for the value that its parameter has now, so this
@@ -211,7 +216,7 @@ def reset(updates):
             variable.set_value(initial_value(variable.tag.symupdates, variable.dtype))
 
 
-def to_numpy(updates):
+def to_numpy(updates: UpdatesLike | Parameters) -> None:
     """Make the values of all that a step moves NumPy's again, after training on JAX.
 
     The JAX backend leaves arrays of its own in the shared variables, which functions compiled for other backends do
@@ -236,7 +241,7 @@ def to_numpy(updates):
         variable.set_value(array, borrow=True)
 
 
-def summary(updates):
+def summary(updates: UpdatesLike) -> str:
     """A table of what an updates dict moves: parameters, the state kept for each, hyper-parameters.
 
     Parameters
@@ -309,7 +314,7 @@ def table(head, rows):
     return "\n".join(lines)
 
 
-def hyperparameters(updates):
+def hyperparameters(updates: UpdatesLike) -> OrderedDict[str, TensorVariable]:
     """The hyper-parameters of an updates dict, by name: what each of its rules and transforms works with.
 
     Parameters
@@ -348,7 +353,7 @@ def in_numbers(x):
 # --- Names and arrays -------------------------------------------------------------------------------------------------
 
 
-def named(updates):
+def named(updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
     """Everything that a step moves, by name: one name wherever a thing is named.
 
     Parameters

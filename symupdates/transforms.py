@@ -1,9 +1,12 @@
 """Transforms of an updates dict: dict → dict, the input never changed."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Constant
 from pytensor.graph.replace import graph_replace
 from pytensor.tensor.type import DenseTensorType
@@ -16,6 +19,7 @@ from symupdates.core.program import moved, named_hyper_tags
 from symupdates.core.state import advance, call_state
 from symupdates.core.step import parameters_of
 from symupdates.core.types import largest_dtype
+from symupdates.typing import Hyper, ProjectionLike, Selection, Updates, UpdatesLike
 
 __all__ = [
     "adjustable",
@@ -38,7 +42,7 @@ __all__ = [
 
 
 @awaits("updates")
-def apply_momentum(updates=None, params=None, momentum=0.9):
+def apply_momentum(updates: UpdatesLike | None = None, params: Selection = None, momentum: Hyper = 0.9) -> Updates:
     r"""Give the steps of any rule momentum.
 
     With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`:
@@ -92,7 +96,9 @@ def apply_momentum(updates=None, params=None, momentum=0.9):
 
 
 @awaits("updates")
-def apply_nesterov_momentum(updates=None, params=None, momentum=0.9):
+def apply_nesterov_momentum(
+    updates: UpdatesLike | None = None, params: Selection = None, momentum: Hyper = 0.9
+) -> Updates:
     r"""Give the steps of any rule Nesterov momentum.
 
     With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`:
@@ -135,7 +141,9 @@ def apply_nesterov_momentum(updates=None, params=None, momentum=0.9):
 
 
 @awaits("updates")
-def apply_weight_decay(updates=None, params=None, weight_decay=0.01, learning_rate=1.0):
+def apply_weight_decay(
+    updates: UpdatesLike | None = None, params: Selection = None, weight_decay: Hyper = 0.01, learning_rate: Hyper = 1.0
+) -> Updates:
     r"""Let parameters decay beside the step of any rule: decoupled weight decay.
 
     With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`:
@@ -188,7 +196,7 @@ def apply_weight_decay(updates=None, params=None, weight_decay=0.01, learning_ra
 
 
 @awaits("updates")
-def apply_scale(updates=None, params=None, scale=1.0):
+def apply_scale(updates: UpdatesLike | None = None, params: Selection = None, scale: Hyper = 1.0) -> Updates:
     r"""Scale the steps of some parameters, or of all: a learning rate of their own.
 
     With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`:
@@ -222,7 +230,9 @@ def apply_scale(updates=None, params=None, scale=1.0):
 
 
 @awaits("updates")
-def apply_lookahead(updates=None, params=None, every=5, alpha=0.5):
+def apply_lookahead(
+    updates: UpdatesLike | None = None, params: Selection = None, every: int = 5, alpha: Hyper = 0.5
+) -> Updates:
     r"""Lookahead: every so many updates, go back a part of the way.
 
     With :math:`\theta` the parameter that the rule moves, and slow weights :math:`\phi`, at every :math:`k`-th update:
@@ -278,7 +288,9 @@ def apply_lookahead(updates=None, params=None, every=5, alpha=0.5):
 
 
 @awaits("updates")
-def apply_projection(updates=None, params=None, projection=non_negative):
+def apply_projection(
+    updates: UpdatesLike | None = None, params: Selection = None, projection: ProjectionLike = non_negative
+) -> Updates:
     r"""Project parameters onto a set after each step: projected gradient descent.
 
     With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`, and :math:`\Pi` the projection:
@@ -337,7 +349,7 @@ def apply_projection(updates=None, params=None, projection=non_negative):
 
 
 @awaits("updates")
-def apply_if_finite(updates=None, params=None, limit=None):
+def apply_if_finite(updates: UpdatesLike | None = None, params: Selection = None, limit: int | None = None) -> Updates:
     """Skip every update that would leave a parameter, or state kept for one, infinite or not a number.
 
     Parameters
@@ -384,7 +396,9 @@ def apply_if_finite(updates=None, params=None, limit=None):
 
 
 @awaits("updates")
-def apply_if_small(updates=None, params=None, max_norm=1.0, limit=None):
+def apply_if_small(
+    updates: UpdatesLike | None = None, params: Selection = None, max_norm: Hyper = 1.0, limit: int | None = None
+) -> Updates:
     r"""Skip every update whose step is longer than a bound.
 
     With :math:`u` the steps that `updates` makes, from :math:`p` to :math:`p + u`, they are made if
@@ -448,7 +462,7 @@ def skip_unless(is_good, step, limit, model):
 
 
 @awaits("updates")
-def apply_freeze(updates=None, params=None, until=np.inf):
+def apply_freeze(updates: UpdatesLike | None = None, params: Selection = None, until: Hyper = np.inf) -> Updates:
     """Hold parameters as they are for a number of updates, or for good; with others, unfreeze them gradually.
 
     Parameters
@@ -488,7 +502,9 @@ def apply_freeze(updates=None, params=None, until=np.inf):
 
 
 @awaits("updates")
-def apply_ema(updates=None, params=None, decay=0.99, debias=True):
+def apply_ema(
+    updates: UpdatesLike | None = None, params: Selection = None, decay: Hyper = 0.99, debias: bool = True
+) -> Updates:
     r"""Keep an exponential moving average of the parameters, for evaluation.
 
     With :math:`p` the parameter after update :math:`t`:
@@ -548,7 +564,9 @@ def apply_ema(updates=None, params=None, decay=0.99, debias=True):
 
 
 @awaits("updates")
-def apply_polyak_average(updates=None, params=None, begin=0, every=1):
+def apply_polyak_average(
+    updates: UpdatesLike | None = None, params: Selection = None, begin: int = 0, every: int = 1
+) -> Updates:
     r"""Keep the plain average of the parameters over all updates, or some: Polyak averaging, or SWA.
 
     With :math:`p` the parameter after update :math:`t`, and :math:`n = (t - b)/k` where that is whole:
@@ -606,7 +624,7 @@ def apply_polyak_average(updates=None, params=None, begin=0, every=1):
     return step.finish()
 
 
-def averages(updates):
+def averages(updates: UpdatesLike) -> OrderedDict[SharedVariable, SharedVariable]:
     """The averages that an updates dict keeps, by parameter.
 
     Parameters
@@ -636,7 +654,7 @@ def averages(updates):
     return found
 
 
-def swap_averages(updates):
+def swap_averages(updates: UpdatesLike) -> None:
     """Exchange the values of the parameters and of their averages; once more, and all is as before.
 
     Parameters
@@ -659,7 +677,7 @@ def swap_averages(updates):
 
 
 @awaits("updates")
-def adjustable(updates=None):
+def adjustable(updates: UpdatesLike | None = None) -> Updates:
     """Make every hyper-parameter that was given as a number a shared variable, to be changed without compiling again.
 
     Parameters

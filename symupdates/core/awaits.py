@@ -1,14 +1,41 @@
 """Functions that wait for their data: called without it, they return a partial of themselves."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from functools import partial, wraps
 from inspect import signature
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 import numpy as np
 from pytensor.graph.basic import Variable
+from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core.arguments import explained
+from symupdates.typing import Gradients, OfGradients, OfTensor, OfUpdates, Parameters, Rule, Updates, UpdatesLike
+
+Given = TypeVar("Given")
+Others = ParamSpec("Others")
 
 
+@overload
+def awaits(
+    loss: Literal["loss_or_grads"], params: Literal["params"], /, *, name: str | None = None
+) -> Callable[[Callable[Concatenate[Given | None, Parameters | None, Others], Updates]], Rule[Given, Others]]: ...
+@overload
+def awaits(
+    data: Literal["grads"], /, *, name: str | None = None
+) -> Callable[[Callable[Concatenate[Gradients | None, Others], list[TensorVariable]]], OfGradients[Others]]: ...
+@overload
+def awaits(
+    data: Literal["updates"], /, *, name: str | None = None
+) -> Callable[[Callable[Concatenate[UpdatesLike | None, Others], Updates]], OfUpdates[Others]]: ...
+@overload
+def awaits(
+    data: Literal["x"], /, *, name: str | None = None
+) -> Callable[[Callable[Concatenate[Variable | None, Others], TensorVariable]], OfTensor[Others]]: ...
+@overload
+def awaits(*data: str, name: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 def awaits(*data, name=None):
     """Decorate a function so that it waits for its data arguments.
 

@@ -1,5 +1,7 @@
 """Parameters and their gradients: checked, named, differentiated."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Iterable
 from numbers import Number
@@ -15,10 +17,12 @@ from pytensor.graph.null_type import NullType
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType
+from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core.names import parameter_names
 from symupdates.core.places import Lookups, is_rows, whole
 from symupdates.core.types import astype, describe_shape, in_brackets
+from symupdates.typing import LossOrGrads, Parameters
 
 
 class GradientTag(NamedTuple):
@@ -49,7 +53,7 @@ def is_parameter(variable):
     return isinstance(getattr(variable.tag, "symupdates", None), ParameterTag)
 
 
-def get_or_compute_grads(loss_or_grads, params):
+def get_or_compute_grads(loss_or_grads: LossOrGrads | None, params: Parameters) -> list[TensorVariable]:
     """Return gradients as given, or the gradients of a loss.
 
     Parameters

@@ -1,15 +1,25 @@
 """Adam and its variants: moving averages of the gradient and of its size."""
 
+from __future__ import annotations
+
 import numpy as np
 from pytensor.tensor import maximum, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare
+from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["adam", "adamax", "adamaxw", "adamw", "amsgrad", "nadam", "nadamw", "radam"]
 
 
 @awaits("loss_or_grads", "params")
-def adam(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
+def adam(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+) -> Updates:
     r"""Adam: moving averages of the gradient and of its square, corrected for their start at zero.
 
     .. math::
@@ -70,14 +80,14 @@ def adam(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2=
 
 @awaits("loss_or_grads", "params")
 def adamw(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.001,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    weight_decay=0.01,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 0.01,
+) -> Updates:
     r"""AdamW: Adam with weight decay that its normaliser does not touch.
 
     .. math::
@@ -139,7 +149,14 @@ def adamw(
 
 
 @awaits("loss_or_grads", "params")
-def adamax(loss_or_grads=None, params=None, learning_rate=0.002, beta1=0.9, beta2=0.999, epsilon=1e-8):
+def adamax(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.002,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+) -> Updates:
     r"""Adamax: Adam with the infinity norm, a decaying maximum in place of the average of squares.
 
     .. math::
@@ -195,14 +212,14 @@ def adamax(loss_or_grads=None, params=None, learning_rate=0.002, beta1=0.9, beta
 
 @awaits("loss_or_grads", "params")
 def adamaxw(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.002,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    weight_decay=0.01,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.002,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 0.01,
+) -> Updates:
     r"""AdamaxW: Adamax with weight decay that its normaliser does not touch.
 
     .. math::
@@ -265,7 +282,14 @@ def adamaxw(
 
 
 @awaits("loss_or_grads", "params")
-def amsgrad(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
+def amsgrad(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+) -> Updates:
     r"""AMSGrad: Adam whose average of squares never decreases.
 
     .. math::
@@ -328,14 +352,14 @@ def amsgrad(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, bet
 
 @awaits("loss_or_grads", "params")
 def nadam(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.002,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    momentum_decay=0.004,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.002,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    momentum_decay: Hyper = 0.004,
+) -> Updates:
     r"""NAdam: Adam with Nesterov's momentum, and a momentum that grows during training.
 
     .. math::
@@ -410,15 +434,15 @@ def nadam(
 
 @awaits("loss_or_grads", "params")
 def nadamw(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.002,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    momentum_decay=0.004,
-    weight_decay=0.01,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.002,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    momentum_decay: Hyper = 0.004,
+    weight_decay: Hyper = 0.01,
+) -> Updates:
     r"""NAdamW: NAdam with weight decay that its normaliser does not touch.
 
     .. math::
@@ -493,7 +517,15 @@ def nesterov_ratio(step, p, g, beta1, beta2, eps, psi):
 
 
 @awaits("loss_or_grads", "params")
-def radam(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8, threshold=5.0):
+def radam(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    threshold: Hyper = 5.0,
+) -> Updates:
     r"""RAdam: Adam without its normaliser at first, and then with steps shortened as long as that is uncertain.
 
     .. math::

@@ -1,5 +1,7 @@
 """Rules that divide each coordinate's step by a record of its own gradients."""
 
+from __future__ import annotations
+
 from functools import partial, reduce
 
 import numpy as np
@@ -7,12 +9,19 @@ import pytensor.tensor as pt
 from pytensor.tensor import sign, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare, total
+from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["adadelta", "adagrad", "adagrad_window", "centered_rmsprop", "ftrl", "madgrad", "rmsprop", "sm3"]
 
 
 @awaits("loss_or_grads", "params")
-def adagrad(loss_or_grads=None, params=None, learning_rate=1.0, epsilon=1e-6, initial_accumulator=0.0):
+def adagrad(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    epsilon: Hyper = 1e-6,
+    initial_accumulator: float = 0.0,
+) -> Updates:
     r"""AdaGrad: each coordinate's step is divided by the root of the sum of its squared gradients.
 
     .. math::
@@ -70,7 +79,13 @@ def adagrad(loss_or_grads=None, params=None, learning_rate=1.0, epsilon=1e-6, in
 
 
 @awaits("loss_or_grads", "params")
-def adagrad_window(loss_or_grads=None, params=None, learning_rate=0.001, epsilon=0.1, n_win=10):
+def adagrad_window(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    epsilon: Hyper = 0.1,
+    n_win: int = 10,
+) -> Updates:
     r"""PyMC's AdaGrad over a window: the sum of squares is that of the last `n_win` gradients only.
 
     .. math::
@@ -136,7 +151,13 @@ def adagrad_window(loss_or_grads=None, params=None, learning_rate=0.001, epsilon
 
 
 @awaits("loss_or_grads", "params")
-def rmsprop(loss_or_grads=None, params=None, learning_rate=1.0, rho=0.9, epsilon=1e-6):
+def rmsprop(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    rho: Hyper = 0.9,
+    epsilon: Hyper = 1e-6,
+) -> Updates:
     r"""RMSProp: each coordinate's step is divided by the root of a moving average of its squared gradients.
 
     .. math::
@@ -192,7 +213,13 @@ def rmsprop(loss_or_grads=None, params=None, learning_rate=1.0, rho=0.9, epsilon
 
 
 @awaits("loss_or_grads", "params")
-def centered_rmsprop(loss_or_grads=None, params=None, learning_rate=0.001, rho=0.9, epsilon=1e-6):
+def centered_rmsprop(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    rho: Hyper = 0.9,
+    epsilon: Hyper = 1e-6,
+) -> Updates:
     r"""Centered RMSProp: each coordinate's step is divided by the standard deviation of its recent gradients.
 
     .. math::
@@ -252,7 +279,13 @@ def centered_rmsprop(loss_or_grads=None, params=None, learning_rate=0.001, rho=0
 
 
 @awaits("loss_or_grads", "params")
-def adadelta(loss_or_grads=None, params=None, learning_rate=1.0, rho=0.95, epsilon=1e-6):
+def adadelta(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    rho: Hyper = 0.95,
+    epsilon: Hyper = 1e-6,
+) -> Updates:
     r"""AdaDelta: steps in the parameter's own units, from the ratio of two moving averages.
 
     .. math::
@@ -304,7 +337,15 @@ def adadelta(loss_or_grads=None, params=None, learning_rate=1.0, rho=0.95, epsil
 
 
 @awaits("loss_or_grads", "params")
-def ftrl(loss_or_grads=None, params=None, learning_rate=0.1, beta=1.0, l1=0.0, l2=0.0, initial_accumulator=0.0):
+def ftrl(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.1,
+    beta: Hyper = 1.0,
+    l1: Hyper = 0.0,
+    l2: Hyper = 0.0,
+    initial_accumulator: float = 0.0,
+) -> Updates:
     r"""FTRL-Proximal: AdaGrad's steps with penalties that keep unneeded coordinates at exactly zero.
 
     .. math::
@@ -375,7 +416,13 @@ def ftrl(loss_or_grads=None, params=None, learning_rate=0.1, beta=1.0, l1=0.0, l
 
 
 @awaits("loss_or_grads", "params")
-def sm3(loss_or_grads=None, params=None, learning_rate=0.1, momentum=0.9, epsilon=1e-8):
+def sm3(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.1,
+    momentum: Hyper = 0.9,
+    epsilon: Hyper = 1e-8,
+) -> Updates:
     r"""SM3: AdaGrad whose sums of squares are kept by row and by column only.
 
     With an accumulator :math:`\mu_a` for each axis :math:`a`, of its length, and :math:`i_a` the place on it of the
@@ -444,7 +491,13 @@ def sm3(loss_or_grads=None, params=None, learning_rate=0.1, momentum=0.9, epsilo
 
 
 @awaits("loss_or_grads", "params")
-def madgrad(loss_or_grads=None, params=None, learning_rate=0.01, momentum=0.9, epsilon=1e-6):
+def madgrad(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.01,
+    momentum: Hyper = 0.9,
+    epsilon: Hyper = 1e-6,
+) -> Updates:
     r"""MADGRAD: dual averaging with AdaGrad's idea and a cube root, and momentum.
 
     .. math::

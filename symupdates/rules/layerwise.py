@@ -1,9 +1,12 @@
 """Rules whose step is measured by the norm of a layer: of the parameter, and of what moves it."""
 
+from __future__ import annotations
+
 import numpy as np
 from pytensor.tensor import and_, maximum, sqrt, switch
 
 from symupdates.core import awaits, prepare, total
+from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["fromage", "lamb", "lars"]
 
@@ -20,7 +23,14 @@ def ratio(x, y):
 
 
 @awaits("loss_or_grads", "params")
-def lars(loss_or_grads=None, params=None, learning_rate=0.1, momentum=0.9, weight_decay=0.0, trust_coefficient=0.001):
+def lars(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.1,
+    momentum: Hyper = 0.9,
+    weight_decay: Hyper = 0.0,
+    trust_coefficient: Hyper = 0.001,
+) -> Updates:
     r"""LARS: momentum whose rate in each layer is in proportion to the norm of its weights over that of its gradient.
 
     .. math::
@@ -85,14 +95,14 @@ def lars(loss_or_grads=None, params=None, learning_rate=0.1, momentum=0.9, weigh
 
 @awaits("loss_or_grads", "params")
 def lamb(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.001,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-6,
-    weight_decay=0.01,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-6,
+    weight_decay: Hyper = 0.01,
+) -> Updates:
     r"""LAMB: Adam's step with weight decay, scaled in each layer to the norm of its weights.
 
     .. math::
@@ -158,7 +168,12 @@ def lamb(
 
 
 @awaits("loss_or_grads", "params")
-def fromage(loss_or_grads=None, params=None, learning_rate=0.01, min_norm=1e-6):
+def fromage(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.01,
+    min_norm: Hyper = 1e-6,
+) -> Updates:
     r"""Fromage: steps of a fixed length relative to the layer, which is then shrunk by what such a step adds.
 
     .. math::

@@ -1,5 +1,7 @@
 """The limited-memory BFGS method, an evaluation of the loss at a time."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -8,12 +10,21 @@ from pytensor.tensor import and_, or_, sqrt, switch
 from symupdates.core import astype, awaits, inner, like, prepare, require_loss, total, whole_number
 from symupdates.core.types import largest_dtype
 from symupdates.rules.perturbed import norm_or_one
+from symupdates.typing import Hyper, Loss, Parameters, Updates
 
 __all__ = ["lbfgs"]
 
 
 @awaits("loss_or_grads", "params")
-def lbfgs(loss_or_grads=None, params=None, learning_rate=1.0, c1=1e-4, c2=0.9, memory=10, max_trials=20):
+def lbfgs(
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    c1: Hyper = 1e-4,
+    c2: Hyper = 0.9,
+    memory: int = 10,
+    max_trials: int = 20,
+) -> Updates:
     r"""L-BFGS with a line search for the strong Wolfe conditions; each update is one trial of it.
 
     With :math:`\phi(a) = f(x + a d)` along the direction :math:`d` from the point :math:`x`, of which all parameters

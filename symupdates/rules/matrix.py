@@ -1,5 +1,7 @@
 """Rules that take a parameter for what it is: a matrix."""
 
+from __future__ import annotations
+
 from functools import partial
 from math import prod
 
@@ -11,6 +13,7 @@ from pytensor.tensor.linalg import eigh, qr
 from symupdates.compose import merge
 from symupdates.core import astype, awaits, called, check_optimizer, prepare, renewed, total, whole_number
 from symupdates.rules.adam import adamw
+from symupdates.typing import Hyper, LossOrGrads, OptimizerLike, Parameters, Updates
 
 __all__ = ["adafactor", "muon", "shampoo", "soap"]
 
@@ -30,16 +33,16 @@ def rms(x):
 
 @awaits("loss_or_grads", "params")
 def adafactor(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.01,
-    beta2_decay=-0.8,
-    epsilon1=1e-30,
-    epsilon2=1e-3,
-    clip_threshold=1.0,
-    relative_step=True,
-    min_dim_size_to_factor=1,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.01,
+    beta2_decay: Hyper = -0.8,
+    epsilon1: Hyper = 1e-30,
+    epsilon2: Hyper = 1e-3,
+    clip_threshold: Hyper = 1.0,
+    relative_step: bool = True,
+    min_dim_size_to_factor: int = 1,
+) -> Updates:
     r"""Adafactor: the squared gradients of a matrix are averaged over its rows and columns, and only that is kept.
 
     .. math::
@@ -154,17 +157,17 @@ def orthogonalized(x, steps):
 
 @awaits("loss_or_grads", "params")
 def muon(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.02,
-    momentum=0.95,
-    weight_decay=0.0,
-    epsilon=1e-7,
-    nesterov=True,
-    ns_steps=5,
-    consistent_rms=None,
-    others=adamw,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.02,
+    momentum: Hyper = 0.95,
+    weight_decay: Hyper = 0.0,
+    epsilon: Hyper = 1e-7,
+    nesterov: bool = True,
+    ns_steps: int = 5,
+    consistent_rms: float | None = None,
+    others: OptimizerLike = adamw,
+) -> Updates:
     r"""Muon: the momentum of each matrix, with its singular values brought to about one, is the step.
 
     .. math::
@@ -339,7 +342,14 @@ def inverse_root(matrix, epsilon, order):
 
 
 @awaits("loss_or_grads", "params")
-def shampoo(loss_or_grads=None, params=None, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024):
+def shampoo(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.1,
+    epsilon: Hyper = 1e-4,
+    every: int = 1,
+    max_size: int = 1024,
+) -> Updates:
     r"""Shampoo: AdaGrad with a matrix for each axis of a parameter in the place of one number for each element.
 
     .. math::
@@ -423,15 +433,15 @@ def shampoo(loss_or_grads=None, params=None, learning_rate=0.1, epsilon=1e-4, ev
 
 @awaits("loss_or_grads", "params")
 def soap(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.003,
-    beta1=0.95,
-    beta2=0.95,
-    epsilon=1e-8,
-    every=10,
-    max_size=1024,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.003,
+    beta1: Hyper = 0.95,
+    beta2: Hyper = 0.95,
+    epsilon: Hyper = 1e-8,
+    every: int = 10,
+    max_size: int = 1024,
+) -> Updates:
     r"""SOAP: Adam in the basis of the eigenvectors of Shampoo's matrices.
 
     .. math::

@@ -1,8 +1,11 @@
 """Variants of Adam that measure the size or the direction of the gradients in another way."""
 
+from __future__ import annotations
+
 from pytensor.tensor import clip, eq, maximum, sign, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare, total
+from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = [
     "adabelief",
@@ -18,7 +21,14 @@ __all__ = [
 
 
 @awaits("loss_or_grads", "params")
-def adabelief(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-16):
+def adabelief(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-16,
+) -> Updates:
     r"""AdaBelief: Adam whose steps are divided by how far the gradients are from what was expected of them.
 
     .. math::
@@ -78,14 +88,14 @@ def adabelief(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, b
 
 @awaits("loss_or_grads", "params")
 def yogi(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.01,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-3,
-    initial_accumulator=1e-6,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.01,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-3,
+    initial_accumulator: float = 1e-6,
+) -> Updates:
     r"""Yogi: Adam whose measure of the squared gradients moves by amounts that do not depend on itself.
 
     .. math::
@@ -149,8 +159,14 @@ def yogi(
 
 @awaits("loss_or_grads", "params")
 def novograd(
-    loss_or_grads=None, params=None, learning_rate=0.01, beta1=0.95, beta2=0.98, epsilon=1e-8, weight_decay=0.0
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.01,
+    beta1: Hyper = 0.95,
+    beta2: Hyper = 0.98,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+) -> Updates:
     r"""NovoGrad: momentum on gradients divided by a moving average of the norm of the whole tensor.
 
     .. math::
@@ -221,15 +237,15 @@ def novograd(
 
 @awaits("loss_or_grads", "params")
 def adan(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.001,
-    beta1=0.98,
-    beta2=0.92,
-    beta3=0.99,
-    epsilon=1e-8,
-    weight_decay=0.0,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.98,
+    beta2: Hyper = 0.92,
+    beta3: Hyper = 0.99,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+) -> Updates:
     r"""Adan: Adam with Nesterov's momentum, made of the differences between gradients.
 
     .. math::
@@ -315,16 +331,16 @@ def adan(
 
 @awaits("loss_or_grads", "params")
 def ademamix(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.001,
-    beta1=0.9,
-    beta2=0.999,
-    beta3=0.9999,
-    alpha=5.0,
-    epsilon=1e-8,
-    weight_decay=0.0,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    beta3: Hyper = 0.9999,
+    alpha: Hyper = 5.0,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+) -> Updates:
     r"""AdEMAMix: AdamW with a second, much slower average of the gradients beside the first.
 
     .. math::
@@ -404,15 +420,15 @@ def ademamix(
 
 @awaits("loss_or_grads", "params")
 def simplified_ademamix(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.0001,
-    beta1=0.99,
-    beta2=0.95,
-    alpha=0.0,
-    epsilon=1e-8,
-    weight_decay=0.0,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.0001,
+    beta1: Hyper = 0.99,
+    beta2: Hyper = 0.95,
+    alpha: Hyper = 0.0,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+) -> Updates:
     r"""Simplified AdEMAMix: one slow sum of the gradients, and the present gradient with a weight of its own.
 
     .. math::
@@ -484,7 +500,14 @@ def simplified_ademamix(
 
 
 @awaits("loss_or_grads", "params")
-def adopt(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2=0.9999, epsilon=1e-6):
+def adopt(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.9999,
+    epsilon: Hyper = 1e-6,
+) -> Updates:
     r"""ADOPT: Adam that divides each gradient by a measure it has no part in, and averages the ratios.
 
     .. math::
@@ -548,8 +571,15 @@ def adopt(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2
 
 @awaits("loss_or_grads", "params")
 def qhadam(
-    loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.995, beta2=0.999, nu1=0.7, nu2=1.0, epsilon=1e-8
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.995,
+    beta2: Hyper = 0.999,
+    nu1: Hyper = 0.7,
+    nu2: Hyper = 1.0,
+    epsilon: Hyper = 1e-8,
+) -> Updates:
     r"""QHAdam: Adam with means of the averages and of what is averaged, quasi-hyperbolic momentum.
 
     .. math::
@@ -618,8 +648,14 @@ def qhadam(
 
 @awaits("loss_or_grads", "params")
 def optimistic_adam(
-    loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8, optimism=1.0
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    optimism: Hyper = 1.0,
+) -> Updates:
     r"""Optimistic Adam: Adam that goes on by as much as its step has changed, for games of two players.
 
     .. math::

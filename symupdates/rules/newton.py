@@ -1,5 +1,9 @@
 """Steps that solve a linear system in the loss's curvature, or the model's, without ever forming its matrix."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -8,12 +12,20 @@ from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import truncated_graph_inputs
 
 from symupdates.core import astype, awaits, inner, like, prepare, require_loss, whole_number
+from symupdates.typing import Hyper, Loss, Parameters, Updates
 
 __all__ = ["gauss_newton", "levenberg_marquardt", "natural_gradient"]
 
 
 @awaits("loss_or_grads", "params")
-def gauss_newton(loss_or_grads=None, params=None, learning_rate=1.0, damping=1e-3, outputs=None, iterations=10):
+def gauss_newton(
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    damping: Hyper = 1e-3,
+    outputs: Variable | Sequence[Variable] | None = None,
+    iterations: int = 10,
+) -> Updates:
     r"""The damped Gauss-Newton method, by conjugate gradients.
 
     With :math:`z` the outputs of a model, :math:`J` their Jacobian with respect to all parameters and :math:`H_z` the
@@ -88,7 +100,13 @@ def gauss_newton(loss_or_grads=None, params=None, learning_rate=1.0, damping=1e-
 
 
 @awaits("loss_or_grads", "params")
-def levenberg_marquardt(loss_or_grads=None, params=None, damping=1e-3, outputs=None, iterations=10):
+def levenberg_marquardt(
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    damping: Hyper = 1e-3,
+    outputs: Variable | Sequence[Variable] | None = None,
+    iterations: int = 10,
+) -> Updates:
     r"""The Levenberg-Marquardt method, by conjugate gradients, with Nielsen's damping: steps that never go uphill.
 
     With :math:`L` the loss, :math:`z` the outputs of a model, :math:`J` their Jacobian with respect to all parameters
@@ -181,7 +199,14 @@ def levenberg_marquardt(loss_or_grads=None, params=None, damping=1e-3, outputs=N
 
 
 @awaits("loss_or_grads", "params")
-def natural_gradient(loss_or_grads=None, params=None, learning_rate=1.0, damping=1e-3, divergence=None, iterations=10):
+def natural_gradient(
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    damping: Hyper = 1e-3,
+    divergence: Variable | None = None,
+    iterations: int = 10,
+) -> Updates:
     r"""Natural gradient descent, by conjugate gradients: steepest descent where distance is between distributions.
 
     With :math:`F` the Fisher information of the model's distribution, the Hessian of its divergence from where it is:

@@ -1,17 +1,25 @@
 """Rules that take the gradient at another point than where the parameters are."""
 
+from __future__ import annotations
+
 import pytensor.tensor as pt
 
 from symupdates.constraints import total_norm
 from symupdates.core import astype, awaits, called, check_optimizer, prepare, require_loss
 from symupdates.core.types import largest_dtype
 from symupdates.rules.sgd import sgd
+from symupdates.typing import Hyper, Loss, OptimizerLike, Parameters, Updates
 
 __all__ = ["asam", "extragradient", "nag", "sam"]
 
 
 @awaits("loss_or_grads", "params")
-def sam(loss_or_grads=None, params=None, rho=0.05, optimizer=sgd):
+def sam(
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    rho: Hyper = 0.05,
+    optimizer: OptimizerLike = sgd,
+) -> Updates:
     r"""SAM: the step of any rule, with the gradient at the worst point of a neighbourhood.
 
     With :math:`n` the L2 norm of all gradients together:
@@ -68,7 +76,13 @@ def sam(loss_or_grads=None, params=None, rho=0.05, optimizer=sgd):
 
 
 @awaits("loss_or_grads", "params")
-def asam(loss_or_grads=None, params=None, rho=0.5, eta=0.01, optimizer=sgd):
+def asam(
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    rho: Hyper = 0.5,
+    eta: Hyper = 0.01,
+    optimizer: OptimizerLike = sgd,
+) -> Updates:
     r"""ASAM: SAM in a neighbourhood that is as wide in each coordinate as the parameter is large.
 
     With :math:`n` the L2 norm over all parameters together:
@@ -127,7 +141,12 @@ def asam(loss_or_grads=None, params=None, rho=0.5, eta=0.01, optimizer=sgd):
 
 
 @awaits("loss_or_grads", "params")
-def nag(loss_or_grads=None, params=None, learning_rate=1e-3, momentum=0.9):
+def nag(
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    momentum: Hyper = 0.9,
+) -> Updates:
     r"""Nesterov's accelerated gradient in its original form: the gradient where the velocity leads to.
 
     .. math::
@@ -183,7 +202,9 @@ def nag(loss_or_grads=None, params=None, learning_rate=1e-3, momentum=0.9):
 
 
 @awaits("loss_or_grads", "params")
-def extragradient(loss_or_grads=None, params=None, learning_rate=1e-3):
+def extragradient(
+    loss_or_grads: Loss | None = None, params: Parameters | None = None, learning_rate: Hyper = 1e-3
+) -> Updates:
     r"""The extragradient method: a step with the gradient that stands at the end of a gradient step.
 
     .. math::

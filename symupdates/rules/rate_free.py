@@ -1,5 +1,7 @@
 """Rules that find the learning rate while they train."""
 
+from __future__ import annotations
+
 import numpy as np
 from pytensor.tensor import abs, clip, maximum, sqrt
 
@@ -16,6 +18,7 @@ from symupdates.core import (
     whole_number,
 )
 from symupdates.core.parameters import gradient_of, whole_params
+from symupdates.typing import Hyper, Loss, LossOrGrads, Optimizer, OptimizerLike, Parameters, Updates
 
 __all__ = [
     "cocob",
@@ -41,15 +44,15 @@ def positive(x):
 
 @awaits("loss_or_grads", "params")
 def dadapt_adam(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=1.0,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    weight_decay=0.0,
-    initial_distance=1e-6,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+    initial_distance: Hyper = 1e-6,
+) -> Updates:
     r"""D-Adaptation of Adam: its rate is an estimate of the distance to the solution, which grows with what is seen.
 
     With :math:`\lambda = d\,\eta`, :math:`\beta_3 = \sqrt{\beta_2}`, and sums over all elements of all parameters:
@@ -134,15 +137,15 @@ def dadapt_adam(
 
 @awaits("loss_or_grads", "params")
 def prodigy(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=1.0,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    weight_decay=0.0,
-    initial_distance=1e-6,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+    initial_distance: Hyper = 1e-6,
+) -> Updates:
     r"""Prodigy: Adam whose rate is the estimated distance to the solution, found faster than by D-Adaptation.
 
     With :math:`p_0` the parameter at the start, :math:`\beta_3 = \sqrt{\beta_2}`, and sums over all elements of all
@@ -236,7 +239,13 @@ def prodigy(
 
 
 @awaits("loss_or_grads", "params")
-def dog(loss_or_grads=None, params=None, learning_rate=1.0, relative_distance=1e-6, epsilon=1e-8):
+def dog(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    relative_distance: Hyper = 1e-6,
+    epsilon: Hyper = 1e-8,
+) -> Updates:
     r"""DoG: gradient descent at the rate of the distance covered over the root of the sum of squared gradients.
 
     With :math:`p_0` the parameters at the start, and norms over all of them together:
@@ -307,7 +316,13 @@ def dog(loss_or_grads=None, params=None, learning_rate=1.0, relative_distance=1e
 
 
 @awaits("loss_or_grads", "params")
-def l_dog(loss_or_grads=None, params=None, learning_rate=1.0, relative_distance=1e-6, epsilon=1e-8):
+def l_dog(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    relative_distance: Hyper = 1e-6,
+    epsilon: Hyper = 1e-8,
+) -> Updates:
     r"""L-DoG: :func:`dog` for each parameter by itself, with a distance and a sum of its own.
 
     With :math:`p_0` the parameter at the start:
@@ -370,7 +385,13 @@ def l_dog(loss_or_grads=None, params=None, learning_rate=1.0, relative_distance=
 
 
 @awaits("loss_or_grads", "params")
-def dowg(loss_or_grads=None, params=None, learning_rate=1.0, initial_distance=1e-2, epsilon=1e-4):
+def dowg(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    initial_distance: Hyper = 1e-2,
+    epsilon: Hyper = 1e-4,
+) -> Updates:
     r"""DoWG: as :func:`dog`, with each gradient weighted by the distance covered when it was seen.
 
     With :math:`p_0` the parameters at the start, and norms over all of them together:
@@ -442,7 +463,13 @@ def dowg(loss_or_grads=None, params=None, learning_rate=1.0, initial_distance=1e
 
 
 @awaits("loss_or_grads", "params")
-def cocob(loss_or_grads=None, params=None, learning_rate=1.0, alpha=100.0, epsilon=1e-8):
+def cocob(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    alpha: Hyper = 100.0,
+    epsilon: Hyper = 1e-8,
+) -> Updates:
     r"""COCOB-Backprop: each coordinate bets a fraction of what it has won on the sign of its gradients.
 
     With :math:`p_0` the parameter at the start:
@@ -509,7 +536,13 @@ def cocob(loss_or_grads=None, params=None, learning_rate=1.0, alpha=100.0, epsil
 
 
 @awaits("loss_or_grads", "params")
-def polyak_step(loss_or_grads=None, params=None, max_learning_rate=1.0, minimum=0.0, c=1.0):
+def polyak_step(
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    max_learning_rate: Hyper = 1.0,
+    minimum: Hyper = 0.0,
+    c: Hyper = 1.0,
+) -> Updates:
     r"""Polyak's step: gradient descent by the rate at which a loss as steep as this one reaches its minimum.
 
     With :math:`f` the loss, :math:`f^*` the least it can be, and the norm over all parameters together:
@@ -574,7 +607,12 @@ def polyak_step(loss_or_grads=None, params=None, max_learning_rate=1.0, minimum=
 
 
 @awaits("loss_or_grads", "params")
-def hypergradient_sgd(loss_or_grads=None, params=None, learning_rate=1e-3, hyper_learning_rate=1e-6):
+def hypergradient_sgd(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    hyper_learning_rate: Hyper = 1e-6,
+) -> Updates:
     r"""Gradient descent whose learning rate descends the loss as well: by the gradient of the last step.
 
     With :math:`g'` the gradient of the update before, and the sum over all elements of all parameters:
@@ -634,14 +672,14 @@ def hypergradient_sgd(loss_or_grads=None, params=None, learning_rate=1e-3, hyper
 
 @awaits("loss_or_grads", "params")
 def hypergradient_adam(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.001,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    hyper_learning_rate=1e-8,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    hyper_learning_rate: Hyper = 1e-8,
+) -> Updates:
     r"""Adam whose learning rate descends the loss as well: by the gradient of the last step.
 
     With :math:`u'` the direction :math:`u` of the update before, and the sum over all elements of all parameters:
@@ -713,7 +751,13 @@ def hypergradient_adam(
 # --- The scale of any rule's steps ------------------------------------------------------------------------------------
 
 
-def mechanic(optimizer, initial_scale=1e-6, weight_decay=0.01, epsilon=1e-8, betas=6):
+def mechanic(
+    optimizer: OptimizerLike,
+    initial_scale: Hyper = 1e-6,
+    weight_decay: Hyper = 0.01,
+    epsilon: Hyper = 1e-8,
+    betas: int = 6,
+) -> Optimizer:
     r"""Mechanic: find the factor on the steps of any optimizer while it trains.
 
     With :math:`u` the step that the optimizer makes from where the parameters are, :math:`p_0` where they were at the
@@ -786,7 +830,16 @@ def mechanic(optimizer, initial_scale=1e-6, weight_decay=0.01, epsilon=1e-8, bet
 
 
 @awaits("loss_or_grads", "params", name="mechanic")
-def tuned(loss_or_grads=None, params=None, *, optimizer, initial_scale, weight_decay, epsilon, betas):
+def tuned(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    *,
+    optimizer: OptimizerLike,
+    initial_scale: Hyper,
+    weight_decay: Hyper,
+    epsilon: Hyper,
+    betas: int,
+) -> Updates:
     params = whole_params("mechanic", params)
     grads = get_or_compute_grads(loss_or_grads, params)
     step = extend(

@@ -1,16 +1,26 @@
 """Gradient descent with noise, and samplers of a posterior: stochastic gradient MCMC."""
 
+from __future__ import annotations
+
 import numpy as np
 from pytensor.tensor import maximum, sqrt
 
 from symupdates.core import astype, awaits, prepare
 from symupdates.random import normals
+from symupdates.typing import Hyper, LossOrGrads, Parameters, Seed, Updates
 
 __all__ = ["noisy_sgd", "psgld", "sghmc", "sgld", "sgnht"]
 
 
 @awaits("loss_or_grads", "params")
-def noisy_sgd(loss_or_grads=None, params=None, learning_rate=1e-3, eta=0.01, gamma=0.55, seed=None):
+def noisy_sgd(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    eta: Hyper = 0.01,
+    gamma: Hyper = 0.55,
+    seed: Seed = None,
+) -> Updates:
     r"""Gradient descent with annealed Gaussian noise on the gradient.
 
     With :math:`t` the number of this update, 1 at the first:
@@ -67,7 +77,13 @@ def noisy_sgd(loss_or_grads=None, params=None, learning_rate=1e-3, eta=0.01, gam
 
 
 @awaits("loss_or_grads", "params")
-def sgld(loss_or_grads=None, params=None, learning_rate=1e-4, temperature=1.0, seed=None):
+def sgld(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-4,
+    temperature: Hyper = 1.0,
+    seed: Seed = None,
+) -> Updates:
     r"""Stochastic gradient Langevin dynamics: gradient descent with as much noise as samples the posterior.
 
     With :math:`U` the loss, the negative logarithm of the posterior density, :math:`g` its gradient and :math:`\xi`
@@ -131,7 +147,15 @@ def sgld(loss_or_grads=None, params=None, learning_rate=1e-4, temperature=1.0, s
 
 
 @awaits("loss_or_grads", "params")
-def psgld(loss_or_grads=None, params=None, learning_rate=1e-3, rho=0.99, epsilon=1e-5, temperature=1.0, seed=None):
+def psgld(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    rho: Hyper = 0.99,
+    epsilon: Hyper = 1e-5,
+    temperature: Hyper = 1.0,
+    seed: Seed = None,
+) -> Updates:
     r"""Preconditioned SGLD: each coordinate has the step size that RMSProp would give it, and noise to match.
 
     With :math:`\xi` standard normal, new for each element and update:
@@ -208,14 +232,14 @@ def psgld(loss_or_grads=None, params=None, learning_rate=1e-3, rho=0.99, epsilon
 
 @awaits("loss_or_grads", "params")
 def sghmc(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=1e-4,
-    friction=0.1,
-    noise_estimate=0.0,
-    temperature=1.0,
-    seed=None,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-4,
+    friction: Hyper = 0.1,
+    noise_estimate: Hyper = 0.0,
+    temperature: Hyper = 1.0,
+    seed: Seed = None,
+) -> Updates:
     r"""Stochastic gradient Hamiltonian Monte Carlo: momentum, with as much noise as its friction takes away.
 
     With :math:`\xi` standard normal, new for each element and update:
@@ -290,7 +314,14 @@ def sghmc(
 
 
 @awaits("loss_or_grads", "params")
-def sgnht(loss_or_grads=None, params=None, learning_rate=1e-4, diffusion=0.1, temperature=1.0, seed=None):
+def sgnht(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-4,
+    diffusion: Hyper = 0.1,
+    temperature: Hyper = 1.0,
+    seed: Seed = None,
+) -> Updates:
     r"""Stochastic gradient Nosé-Hoover thermostat: the friction adapts to the noise of the gradient.
 
     With :math:`\xi` standard normal, new for each element and update, and :math:`n` the number of elements of all

@@ -1,15 +1,23 @@
 """Schedule-free rules: an average of the iterates in place of a schedule that takes the learning rate to zero."""
 
+from __future__ import annotations
+
 from pytensor.tensor import sqrt
 
 from symupdates.core import astype, awaits, prepare
 from symupdates.rules.rate_free import positive
+from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["schedule_free_adamw", "schedule_free_sgd"]
 
 
 @awaits("loss_or_grads", "params")
-def schedule_free_sgd(loss_or_grads=None, params=None, learning_rate=1.0, beta=0.9):
+def schedule_free_sgd(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    beta: Hyper = 0.9,
+) -> Updates:
     r"""Schedule-free gradient descent: gradients are taken between the iterate and the average of all iterates.
 
     The parameters :math:`p` are where gradients are taken; :math:`x` is where to evaluate:
@@ -78,14 +86,14 @@ def schedule_free_sgd(loss_or_grads=None, params=None, learning_rate=1.0, beta=0
 
 @awaits("loss_or_grads", "params")
 def schedule_free_adamw(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.0025,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    weight_decay=0.0,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.0025,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+) -> Updates:
     r"""Schedule-free AdamW: gradients are taken between the iterate and the average of all iterates.
 
     The parameters :math:`p` are where gradients are taken; :math:`x` is where to evaluate:

@@ -1,26 +1,29 @@
 """Rules that know of the loss's curvature."""
 
+from __future__ import annotations
+
 import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor import clip, maximum, sqrt
 
 from symupdates.core import astype, awaits, inner, prepare, renewed, require_loss, total, whole_number
 from symupdates.random import new_generator, normal, rademacher
+from symupdates.typing import Hyper, Loss, LossOrGrads, Parameters, Seed, Updates
 
 __all__ = ["adahessian", "barzilai_borwein", "esgd", "sophia_h"]
 
 
 @awaits("loss_or_grads", "params")
 def adahessian(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.15,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-4,
-    hessian_power=1.0,
-    seed=None,
-):
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.15,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-4,
+    hessian_power: Hyper = 1.0,
+    seed: Seed = None,
+) -> Updates:
     r"""AdaHessian: Adam with an average of the Hessian's diagonal, estimated, in the place of the gradient's size.
 
     With random signs :math:`z`, one for each coordinate, :math:`H` the Hessian of the loss with respect to all
@@ -108,16 +111,16 @@ def adahessian(
 
 @awaits("loss_or_grads", "params")
 def sophia_h(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=1e-3,
-    beta1=0.96,
-    beta2=0.99,
-    gamma=0.01,
-    epsilon=1e-12,
-    every=10,
-    seed=None,
-):
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    beta1: Hyper = 0.96,
+    beta2: Hyper = 0.99,
+    gamma: Hyper = 0.01,
+    epsilon: Hyper = 1e-12,
+    every: int = 10,
+    seed: Seed = None,
+) -> Updates:
     r"""Sophia-H: momentum divided by a moving average of the Hessian's diagonal, and clipped.
 
     With random signs :math:`z`, one for each coordinate, :math:`H` the Hessian of the loss with respect to all
@@ -207,7 +210,14 @@ def sophia_h(
 
 
 @awaits("loss_or_grads", "params")
-def esgd(loss_or_grads=None, params=None, learning_rate=0.01, damping=1e-4, every=20, seed=None):
+def esgd(
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.01,
+    damping: Hyper = 1e-4,
+    every: int = 20,
+    seed: Seed = None,
+) -> Updates:
     r"""Equilibrated SGD: each coordinate's step is divided by the norm of its row of the Hessian.
 
     With :math:`z` drawn from a standard normal distribution, one number for each coordinate, :math:`H` the Hessian of
@@ -273,7 +283,12 @@ def esgd(loss_or_grads=None, params=None, learning_rate=0.01, damping=1e-4, ever
 
 
 @awaits("loss_or_grads", "params")
-def barzilai_borwein(loss_or_grads=None, params=None, learning_rate=1e-3, short=False):
+def barzilai_borwein(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    short: bool = False,
+) -> Updates:
     r"""Gradient descent with the step size of Barzilai and Borwein: the secant's estimate of the curvature.
 
     With :math:`s` and :math:`y` what parameters and gradients have changed by since the last update, all parameters

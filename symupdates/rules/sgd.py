@@ -1,14 +1,19 @@
 """Stochastic gradient descent and its momenta."""
 
+from __future__ import annotations
+
 from pytensor.tensor import eq, maximum, switch
 
 from symupdates.core import astype, awaits, prepare
+from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["asgd", "heavy_ball", "momentum", "nesterov_momentum", "optimistic_gradient", "qhm", "sgd"]
 
 
 @awaits("loss_or_grads", "params")
-def sgd(loss_or_grads=None, params=None, learning_rate=1e-3):
+def sgd(
+    loss_or_grads: LossOrGrads | None = None, params: Parameters | None = None, learning_rate: Hyper = 1e-3
+) -> Updates:
     r"""Stochastic gradient descent.
 
     .. math:: p \leftarrow p - \eta\, g
@@ -49,7 +54,12 @@ def sgd(loss_or_grads=None, params=None, learning_rate=1e-3):
 
 
 @awaits("loss_or_grads", "params")
-def momentum(loss_or_grads=None, params=None, learning_rate=1e-3, momentum=0.9):
+def momentum(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    momentum: Hyper = 0.9,
+) -> Updates:
     r"""Gradient descent with classical momentum (the heavy ball).
 
     .. math::
@@ -98,7 +108,12 @@ def momentum(loss_or_grads=None, params=None, learning_rate=1e-3, momentum=0.9):
 
 
 @awaits("loss_or_grads", "params")
-def nesterov_momentum(loss_or_grads=None, params=None, learning_rate=1e-3, momentum=0.9):
+def nesterov_momentum(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    momentum: Hyper = 0.9,
+) -> Updates:
     r"""Gradient descent with Nesterov momentum.
 
     .. math::
@@ -147,7 +162,14 @@ def nesterov_momentum(loss_or_grads=None, params=None, learning_rate=1e-3, momen
 
 
 @awaits("loss_or_grads", "params")
-def heavy_ball(loss_or_grads=None, params=None, learning_rate=1e-3, momentum=0.9, dampening=0.0, nesterov=False):
+def heavy_ball(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    momentum: Hyper = 0.9,
+    dampening: Hyper = 0.0,
+    nesterov: bool = False,
+) -> Updates:
     r"""Momentum in the form of torch and optax: the velocity is one of gradients, and the rate multiplies it.
 
     .. math::
@@ -211,7 +233,13 @@ def heavy_ball(loss_or_grads=None, params=None, learning_rate=1e-3, momentum=0.9
 
 
 @awaits("loss_or_grads", "params")
-def qhm(loss_or_grads=None, params=None, learning_rate=1e-3, momentum=0.999, nu=0.7):
+def qhm(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    momentum: Hyper = 0.999,
+    nu: Hyper = 0.7,
+) -> Updates:
     r"""Quasi-hyperbolic momentum: a weighted mean of the gradient and its moving average.
 
     .. math::
@@ -261,7 +289,13 @@ def qhm(loss_or_grads=None, params=None, learning_rate=1e-3, momentum=0.999, nu=
 
 
 @awaits("loss_or_grads", "params")
-def optimistic_gradient(loss_or_grads=None, params=None, learning_rate=1e-3, alpha=1.0, beta=1.0):
+def optimistic_gradient(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    alpha: Hyper = 1.0,
+    beta: Hyper = 1.0,
+) -> Updates:
     r"""Optimistic gradient descent: the gradient, and how it changed since the last step.
 
     .. math:: p \leftarrow p - \eta \left( \alpha\, g_t + \beta\, (g_t - g_{t-1}) \right), \qquad g_0 = g_1
@@ -313,7 +347,14 @@ def optimistic_gradient(loss_or_grads=None, params=None, learning_rate=1e-3, alp
 
 
 @awaits("loss_or_grads", "params")
-def asgd(loss_or_grads=None, params=None, learning_rate=0.01, weight_decay=1e-4, power=0.75, begin=0):
+def asgd(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.01,
+    weight_decay: Hyper = 1e-4,
+    power: Hyper = 0.75,
+    begin: Hyper = 0,
+) -> Updates:
     r"""Averaged stochastic gradient descent: a rate that falls slowly, and the average of the parameters.
 
     .. math::

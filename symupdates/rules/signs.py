@@ -1,14 +1,19 @@
 """Rules whose steps have the size of the rate: of the gradient, they take the signs."""
 
+from __future__ import annotations
+
 from pytensor.tensor import clip, eq, sign, switch
 
 from symupdates.core import awaits, prepare
+from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["lion", "rprop", "sign_sgd", "signum"]
 
 
 @awaits("loss_or_grads", "params")
-def sign_sgd(loss_or_grads=None, params=None, learning_rate=1e-3):
+def sign_sgd(
+    loss_or_grads: LossOrGrads | None = None, params: Parameters | None = None, learning_rate: Hyper = 1e-3
+) -> Updates:
     r"""Sign descent: every coordinate moves by the same length, against the sign of its gradient.
 
     .. math:: p \leftarrow p - \eta \operatorname{sign}(g)
@@ -51,7 +56,12 @@ def sign_sgd(loss_or_grads=None, params=None, learning_rate=1e-3):
 
 
 @awaits("loss_or_grads", "params")
-def signum(loss_or_grads=None, params=None, learning_rate=1e-3, beta=0.9):
+def signum(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    beta: Hyper = 0.9,
+) -> Updates:
     r"""Signum: steps of equal length against the sign of a moving average of the gradient.
 
     .. math::
@@ -100,7 +110,14 @@ def signum(loss_or_grads=None, params=None, learning_rate=1e-3, beta=0.9):
 
 
 @awaits("loss_or_grads", "params")
-def lion(loss_or_grads=None, params=None, learning_rate=1e-4, beta1=0.9, beta2=0.99, weight_decay=0.0):
+def lion(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-4,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.99,
+    weight_decay: Hyper = 0.0,
+) -> Updates:
     r"""Lion: the sign of a mean of the gradient and its moving average, with decoupled weight decay.
 
     .. math::
@@ -166,14 +183,14 @@ def lion(loss_or_grads=None, params=None, learning_rate=1e-4, beta1=0.9, beta2=0
 
 @awaits("loss_or_grads", "params")
 def rprop(
-    loss_or_grads=None,
-    params=None,
-    learning_rate=0.01,
-    eta_minus=0.5,
-    eta_plus=1.2,
-    min_step_size=1e-6,
-    max_step_size=50.0,
-):
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.01,
+    eta_minus: Hyper = 0.5,
+    eta_plus: Hyper = 1.2,
+    min_step_size: Hyper = 1e-6,
+    max_step_size: Hyper = 50.0,
+) -> Updates:
     r"""Rprop: each coordinate has a step size of its own, which grows while its gradient keeps its sign.
 
     .. math::
