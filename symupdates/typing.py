@@ -13,9 +13,9 @@ kind, an :class:`Optimizer`, a :class:`GradientTransform`, an :class:`UpdateTran
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import EllipsisType
-from typing import Any, NewType, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NewType, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 from pytensor.compile import SharedVariable
@@ -68,10 +68,25 @@ LossOrGrads: TypeAlias = Variable | Sequence[Variable]
 Gradients: TypeAlias = Variable | Sequence[Variable]
 """A list or tuple of gradients. (One variable is none; but :func:`pytensor.grad` is annotated to return it.)"""
 
-Updates: TypeAlias = OrderedDict[SharedVariable, TensorVariable]
-"""The next value of each shared variable, as a rule or a transform returns it."""
+if TYPE_CHECKING:
+    from collections import _odict_items, _odict_keys, _odict_values
 
-UpdatesLike: TypeAlias = dict[SharedVariable, Any] | dict[TensorSharedVariable, Any]
+    class Updates(OrderedDict[Any, Any]):
+        """``OrderedDict[SharedVariable, TensorVariable]``, which goes where such a dict is asked for, and into
+        :func:`pytensor.function` too, whose annotation ``dict[Variable, Variable]`` no dict of shared variables meets.
+        """
+
+        def __getitem__(self, key: Variable, /) -> TensorVariable: ...
+        def __iter__(self) -> Iterator[SharedVariable]: ...
+        def keys(self) -> _odict_keys[SharedVariable, TensorVariable]: ...
+        def values(self) -> _odict_values[SharedVariable, TensorVariable]: ...
+        def items(self) -> _odict_items[SharedVariable, TensorVariable]: ...
+
+else:
+    Updates = OrderedDict[SharedVariable, TensorVariable]
+    """The next value of each shared variable: what a rule or a transform returns."""
+
+UpdatesLike: TypeAlias = dict[SharedVariable, Any] | dict[TensorSharedVariable, Any] | dict[Variable, Any]
 """Shared variables and their next values, also as written by hand."""
 
 # --- Arguments --------------------------------------------------------------------------------------------------------
