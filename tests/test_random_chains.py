@@ -1,4 +1,4 @@
-"""Random chains: rules × transforms × groups × gates × schedules, and what every one of them promises."""
+"""Random chains of rules, transforms, groups, gates and schedules, and what every one of them promises."""
 
 import pickle
 import warnings
@@ -95,7 +95,8 @@ class Program:
     def rule(self, rows):
         row = rows[self.pick(list(rows))]
         structure = {
-            name: (int(self.rng.integers(99)) if name == "seed" else value) for name, value in dict(row.structure).items()
+            name: (int(self.rng.integers(99)) if name == "seed" else value)
+            for name, value in dict(row.structure).items()
         }
         return row.rule(**structure, **{name: self.hyper(value) for name, value in row.hyper.items()})
 
