@@ -28,7 +28,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from math import prod
-from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 from zlib import crc32
@@ -42,6 +41,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.tensor.random.type import RandomType
 
+from symupdates import checkpoint
 from symupdates import state as states
 from symupdates.core import is_state
 from symupdates.modes import DonatingJAXLinker
@@ -454,7 +454,7 @@ def state_dict(updates):
     OrderedDict
         Names and whole NumPy arrays, in each process.
     """
-    return OrderedDict(gathered(updates))
+    return OrderedDict((name, np.array(array)) for name, array in gathered(states.named(updates)))
 
 
 def save(file, updates):
@@ -465,18 +465,21 @@ def save(file, updates):
     file : str or path
         The file. The first process writes it, one variable after the other, and the others wait until it is there.
         :func:`symupdates.load` reads it in each process, however many there are then, and on any mesh.
-    updates : dict
-        An updates dict. With several processes, all have to call this.
+    updates : dict, or list of shared variables
+        An updates dict, or what :func:`symupdates.save` takes in its place. With several processes, all have to call
+        this.
 
     Raises
     ------
     OSError
-        If it cannot be written, in all processes; the old file is still there.
+        If it cannot be written, in all processes; the old file is still there. The other errors of
+        :func:`symupdates.save` are raised in the first process, and this one in the others.
     """
-    failure, arrays = None, gathered(updates)
+    variables = states.by_name("save", updates)
+    failure, arrays = None, gathered(variables)
     try:
         if jax.process_index() == 0:
-            states.write(Path(file), list(states.named(updates)), arrays)
+            checkpoint.write(file, list(variables), arrays)
         drain(arrays)
     except Exception as error:  # to be raised when the others know
         failure = error
@@ -493,14 +496,14 @@ def drain(arrays):
         pass
 
 
-def gathered(updates):
+def gathered(variables):
     """Names and whole arrays; one after the other, so that no more than one is whole at a time."""
-    for name, variable in states.named(updates).items():
+    for name, variable in variables.items():
         value = variable.get_value(borrow=True)
         if isinstance(value, jax.Array) and not (value.is_fully_addressable or value.is_fully_replicated):
             yield name, np.asarray(multihost_utils.process_allgather(value, tiled=True), dtype=variable.dtype)
         else:
-            yield name, states.to_array(variable)
+            yield name, states.borrowed_array(variable)
 
 
 # --- What it takes ----------------------------------------------------------------------------------------------------
