@@ -31,7 +31,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from math import prod
-from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 from zlib import crc32
@@ -47,6 +46,7 @@ from pytensor.compile import Function
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.tensor.random.type import RandomType
 
+from symupdates import checkpoint
 from symupdates import state as states
 from symupdates.core import is_state
 from symupdates.core.program import moved
@@ -150,7 +150,6 @@ def place(
 def layout(updates, mesh, params, state):
     """The sharding of each key, after refusing what cannot be."""
     mesh = automatic(mesh)
-    updates = updates if isinstance(updates, dict) else {v: v for v in updates}
     names = {variable: name for name, variable in states.named(updates).items() if is_array(name, variable)}
     check_patterns("params", params, [name for variable, name in names.items() if not is_state(variable)])
     check_patterns("state", state, [name for variable, name in names.items() if is_state(variable)])
@@ -476,7 +475,7 @@ def state_dict(updates: UpdatesLike) -> OrderedDict[str, np.ndarray]:
     OrderedDict
         Names and whole NumPy arrays, in each process.
     """
-    return OrderedDict(gathered(updates))
+    return OrderedDict((name, np.array(array)) for name, array in gathered(states.named(updates)))
 
 
 def save(file: str | os.PathLike[str], updates: UpdatesLike) -> None:
@@ -487,18 +486,21 @@ def save(file: str | os.PathLike[str], updates: UpdatesLike) -> None:
     file : str or path
         The file. The first process writes it, one variable after the other, and the others wait until it is there.
         :func:`symupdates.load` reads it in each process, however many there are then, and on any mesh.
-    updates : dict
-        An updates dict. With several processes, all have to call this.
+    updates : dict, or list of shared variables
+        An updates dict, or what :func:`symupdates.save` takes in its place. With several processes, all have to call
+        this.
 
     Raises
     ------
     OSError
-        If it cannot be written, in all processes; the old file is still there.
+        If it cannot be written, in all processes; the old file is still there. The other errors of
+        :func:`symupdates.save` are raised in the first process, and this one in the others.
     """
-    failure, arrays = None, gathered(updates)
+    variables = states.by_name("save", updates)
+    failure, arrays = None, gathered(variables)
     try:
         if jax.process_index() == 0:
-            states.write(Path(file), list(states.named(updates)), arrays)
+            checkpoint.write(file, list(variables), arrays)
         drain(arrays)
     except Exception as error:  # to be raised when the others know
         failure = error
@@ -515,14 +517,14 @@ def drain(arrays):
         pass
 
 
-def gathered(updates):
+def gathered(variables):
     """Names and whole arrays; one after the other, so that no more than one is whole at a time."""
-    for name, variable in states.named(updates).items():
+    for name, variable in variables.items():
         value = variable.get_value(borrow=True)
         if isinstance(value, jax.Array) and not (value.is_fully_addressable or value.is_fully_replicated):
             yield name, np.asarray(multihost_utils.process_allgather(value, tiled=True), dtype=variable.dtype)
         else:
-            yield name, states.to_array(variable)
+            yield name, states.borrowed_array(variable)
 
 
 # --- What it takes ----------------------------------------------------------------------------------------------------

@@ -7,31 +7,29 @@ by building the same model and dict anew and putting the saved values back.
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import secrets
-import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
-from numpy.lib import format as npy
 from pytensor.compile import SharedVariable
-from pytensor.graph.basic import Constant
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import explicit_graph_inputs
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.variable import TensorVariable
 
+from symupdates.checkpoint import Checkpoint, Misfit, Stored, generator_text, stored_generator, write
 from symupdates.core import is_state
+from symupdates.core.names import unique_names
 from symupdates.core.program import moved, named_hyper_tags, names_of
 from symupdates.core.state import initial_value
 from symupdates.core.step import parameters_of
-from symupdates.typing import Parameters, UpdatesLike
+from symupdates.typing import Parameters, StateLike, UpdatesLike
 
 __all__ = [
+    "Unmatched",
     "hyperparameters",
     "load",
     "load_state_dict",
@@ -42,9 +40,6 @@ __all__ = [
     "summary",
     "to_numpy",
 ]
-
-FORMAT = "symupdates 1"
-INDEX = "symupdates.json"
 
 
 def state_dict(updates: UpdatesLike) -> OrderedDict[str, np.ndarray]:
@@ -72,131 +67,221 @@ def state_dict(updates: UpdatesLike) -> OrderedDict[str, np.ndarray]:
     return OrderedDict((name, to_array(variable)) for name, variable in named(updates).items())
 
 
-def load_state_dict(updates: UpdatesLike, state: Mapping[str, np.ndarray]) -> None:
+class Unmatched(NamedTuple):
+    """The names that found no match when a state was loaded.
+
+    Attributes
+    ----------
+    missing
+        Names of variables that the state does not have, in their order.
+    unknown
+        Names in the state that no variable has.
+    """
+
+    missing: list[str]
+    unknown: list[str]
+
+
+def load_state_dict(updates: StateLike, state: Mapping[str, np.ndarray], strict: bool = True) -> Unmatched:
     """Set the values of all keys of an updates dict. Everything is checked before anything is set.
 
     Parameters
     ----------
-    updates : dict
-        An updates dict, built as the one that the state was taken from.
+    updates : dict, or list of shared variables
+        An updates dict, built as the one that the state was taken from; or what :func:`load` takes in its place.
     state : mapping of str to array
         What :func:`state_dict` returned, of this dict or of one whose names are the same.
+    strict : bool
+        Whether all names have to match, as for :func:`load`.
+
+    Returns
+    -------
+    Unmatched
+        The names that are ``missing`` and ``unknown``; none if `strict`.
 
     Raises
     ------
     ValueError
-        If names are missing or unknown, or an array has another shape or dtype than the variable: all of them are
-        named, and nothing is changed.
+        If names are missing or unknown (unless not `strict`), or an array has another shape or dtype than the variable:
+        all of them are named, and nothing is changed.
     """
-    variables = named(updates)
-    problems = [f"{name} is missing" for name in variables if name not in state]
-    problems += [f"{name} is unknown" for name in state if name not in variables]
-    values = {}
-    for name, variable in variables.items():
-        if name in state:
-            try:
-                values[variable] = from_array(variable, np.asarray(state[name]))
-            except ValueError as error:
-                problems.append(f"{name} {error}")
-    if problems:
-        raise ValueError(
-            f"this state does not fit the updates, and nothing was loaded: {'; '.join(problems)}. Build the updates as "
-            "they were built when the state was taken: the same rules, parameters, shapes and names."
-        )
-    for variable, value in values.items():
-        variable.set_value(value)
+    arrays = {name: np.asarray(array) for name, array in state.items()}
+    stored = {name: Stored(array.dtype, array.shape, partial(np.array, array)) for name, array in arrays.items()}
+    return restore(by_name("load_state_dict", updates), stored, strict)
 
 
-def save(file: str | os.PathLike[str], updates: UpdatesLike) -> None:
+def save(file: str | bytes | os.PathLike[str], updates: StateLike) -> None:
     """Save the values of all keys of an updates dict to a file, all or nothing.
 
     The file takes the place of an older one in a single step, once its data are on the disk: whenever the process is
-    killed, or the disk full, there is either the old file or the new one, whole.
+    killed, or the disk full, there is either the old file or the new one, whole. Of a link, it is what the link stands
+    for. The mode stays.
 
     Parameters
     ----------
-    file : str or path
+    file : str, bytes or path
         The file; ``.ckpt`` or whatever you like, no ending is added.
-    updates : dict
-        An updates dict.
+    updates : dict, or list of shared variables
+        An updates dict; or a list of shared variables, or a dict of names and shared variables, for a file of these.
 
     Raises
     ------
     OSError
-        If it cannot be written; the old file is still there.
+        If it cannot be written, or is a folder, a device or the like; the old file is still there.
+    ValueError
+        For a name that an archive cannot have, such as one with a NUL character; the old file is still there.
+    TypeError
+        For an iterator; for a value that is not an array or one of NumPy's random generators.
 
     Notes
     -----
     The file is a ZIP archive of NumPy arrays, one a name (``numpy.load`` reads it), and of a list of the names. There
-    is no pickle in it. A process killed while saving may leave a hidden temporary file beside it, ``.<name>.*.tmp``,
-    which can be deleted.
+    is no pickle in it, no compression, and no date: the same values give the same bytes. A process killed while saving
+    may leave a hidden temporary file beside it, ``.<name>.*.tmp``, which the next to save that file removes.
     """
-    variables = named(updates)
-    write(Path(file), list(variables), ((name, to_array(variable)) for name, variable in variables.items()))
+    variables = by_name("save", updates)
+    write(file, list(variables), ((name, borrowed_array(v)) for name, v in variables.items()))
 
 
-def write(file, names, arrays):
-    """Write a checkpoint of these names, from pairs of a name and its array."""
-    with replacing(file) as stream, zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr(INDEX, json.dumps({"format": FORMAT, "names": names}))
-        for name, array in arrays:
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                npy.write_array(member, array, allow_pickle=False)
-
-
-@contextmanager
-def replacing(file):
-    """A binary stream whose content takes the place of a file in a single step, once it is on the disk."""
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def load(file: str | os.PathLike[str], updates: UpdatesLike) -> None:
+def load(file: str | bytes | os.PathLike[str], updates: StateLike, strict: bool = True) -> Unmatched:
     """Set the values of all keys of an updates dict from a file. Everything is checked before anything is set.
 
     Parameters
     ----------
-    file : str or path
+    file : str, bytes or path
         A file that :func:`save` wrote.
-    updates : dict
-        An updates dict, built as the one that was saved.
+    updates : dict, or list of shared variables
+        An updates dict, built as the one that was saved. Or the variables that are to be set: a list, whose names are
+        those that it would have as the keys of an updates dict; or a dict of names and shared variables, for names of
+        the file.
+    strict : bool
+        Whether all names have to match. If not, variables that are missing from the file stay as they are; but state of
+        rules that is missing begins anew, as by :func:`reset`, at the parameters that were loaded.
+
+    Returns
+    -------
+    Unmatched
+        The names that are ``missing`` from the file, and those ``unknown`` among the updates; none if `strict`.
 
     Raises
     ------
     OSError
         If the file cannot be read, FileNotFoundError if there is none.
     ValueError
-        If it is truncated, corrupted or of another kind; if it does not fit the updates, as in
-        :func:`load_state_dict`. Nothing is changed.
+        If it is truncated, corrupted or of another kind. If names are missing or unknown (unless not `strict`), or no
+        name matches. If an array has another shape or dtype than the variable, or another kind of generator, strict or
+        not. All that does not fit is named, and nothing is changed.
+
+    Notes
+    -----
+    Equal names are taken for the same variable. Unnamed parameters, and several of one name, are told apart by their
+    place: given in another order they are refused if their shapes differ, but if they have one shape, they are mixed
+    up. Name your parameters.
+
+    Nothing in the file is believed: names, shapes, dtypes and sizes are compared before an array is read, what is
+    unknown is not read, checksums are verified before anything is set, and the state of a random generator has to be
+    one, field by field, of the class that the variable holds.
+
+    Arrays are read a second time, one by one, when all has been found whole, so that the memory needed is that of the
+    largest. What a signal raises meanwhile, such as KeyboardInterrupt, is raised when all is set. Should the disk fail
+    or the memory be exhausted then, the OSError or MemoryError has a note of what was set and what not.
     """
-    state = {}
-    with open(file, "rb") as stream:
+    variables = by_name("load", updates)
+    with open(os.fspath(file), "rb") as stream:
+        return restore(variables, Checkpoint(stream), strict)
+
+
+def by_name(function, updates):
+    """The variables to save or load: of an updates dict, a list, or a dict that has the names."""
+    if isinstance(updates, Variable) or not isinstance(updates, Collection):
+        raise TypeError(
+            f"{function}: updates must be an updates dict, a list of shared variables, or a dict of names and shared "
+            f"variables, not {updates!r}; of an iterator, give list(...)."
+        )
+    if not isinstance(updates, Mapping) or not all(isinstance(key, str) for key in updates):
+        return named(updates)
+    for name, variable in updates.items():
+        if not isinstance(variable, SharedVariable):
+            raise TypeError(f"{function}: {name} must be a shared variable, not {variable!r}.")
+    return OrderedDict(updates)
+
+
+def restore(variables, state, strict):
+    """Set variables to what is stored under their names, after all of it was checked."""
+    names = set(state)
+    of_both = zip(variables, former_names(variables), variables.values(), strict=True)
+    variables = {old if name not in names and old in names else name: variable for name, old, variable in of_both}
+    unmatched = Unmatched([name for name in variables if name not in names], [n for n in state if n not in variables])
+    problems = []
+    if strict or not names & variables.keys():
+        problems += [f"{name} is missing" for name in unmatched.missing]
+        problems += [f"{name} is unknown" for name in unmatched.unknown]
+    new, matched = {}, {name: state[name] for name in variables if name in names}
+    for name, stored in matched.items():
         try:
-            with zipfile.ZipFile(stream) as archive:
-                index = json.loads(archive.read(INDEX))
-                if index["format"] != FORMAT:
-                    raise ValueError(f"its format is {index['format']!r}, not {FORMAT!r}")
-                for name in index["names"]:
-                    # Read whole, so that the checksum is verified before NumPy believes the header.
-                    member = io.BytesIO(archive.read(f"{name}.npy"))
-                    state[name] = npy.read_array(member, allow_pickle=False)
-        except Exception as error:  # there is no end to what damaged archives make their readers raise
-            raise ValueError(f"{file} is not a whole checkpoint, and nothing was loaded: {error}") from error
-    load_state_dict(updates, state)
+            new[name] = fitting(variables[name], stored)
+        except Misfit as error:
+            problems.append(f"{name} {error}")
+    if problems:
+        raise ValueError(
+            f"this state does not fit the updates, and nothing was loaded: {'; '.join(problems)}. Build the updates as "
+            "they were built when the state was taken: the same rules, parameters, shapes, names. Or load what fits: "
+            "strict=False passes over missing and unknown names, and a list of variables over all other variables."
+        )
+    for stored in matched.values():
+        stored.verify()
+    for name in unmatched.missing:
+        if is_state(variable := variables[name]):
+            new[name] = partial(initial_value, variable.tag.symupdates, variable.dtype)
+    set_values(variables, new)
+    return unmatched
+
+
+def former_names(variables):
+    """The names of the first version, in which no group had one, and the counts of a rule that is called several times
+    were told apart by the places of the keys.
+    """
+    names = []
+    for name, variable in variables.items():
+        tag = variable.tag.symupdates if is_state(variable) else None
+        names.append(f"{tag.rule}/{tag.slot}" if tag and tag.parameter is None else name)
+    return unique_names(names)
+
+
+def fitting(variable, stored):
+    """A function that gives the value for a variable, after refusing what it cannot have."""
+    if isinstance(variable.type, RandomType):
+        generator = stored_generator(variable, stored)
+        return lambda: generator
+    shape = value_of(variable).shape
+    different = []
+    if stored.shape != shape:
+        different.append(f"shape {stored.shape} instead of {shape}")
+    if stored.dtype != variable.dtype:
+        different.append(f"dtype {stored.dtype} instead of {variable.dtype}")
+    if different:
+        raise Misfit(f"has {' and '.join(different)}")
+    return stored.read
+
+
+def set_values(variables, new):
+    """Set variables to what a function for each gives, one by one, whatever a signal's handler raises meanwhile."""
+    left, failed, raised = list(new), None, None
+    while left:
+        try:
+            while left:
+                variables[left[0]].set_value(new[left[0]](), borrow=True)
+                del left[0]
+        except Exception as error:
+            if failed == len(left):  # twice, which handlers of signals do not
+                done = [name for name in new if name not in left]
+                error.add_note(f"Loaded: {', '.join(done) or 'nothing'}. Not loaded: {', '.join(left)}.")
+                raise
+            failed, raised = len(left), error
+        except BaseException as error:
+            raised = error
+    if raised is not None:
+        raise raised
 
 
 def reset(updates: UpdatesLike) -> None:
@@ -236,7 +321,7 @@ def to_numpy(updates: UpdatesLike | Parameters) -> None:
     for variable in moved(updates) if isinstance(updates, dict) else updates:
         value = variable.get_value(borrow=True)
         if hasattr(value, "__array__") and not isinstance(value, np.ndarray):
-            arrays[variable] = whole_array(variable, value)
+            arrays[variable] = np.array(whole_array(variable, value))
     for variable, array in arrays.items():
         variable.set_value(array, borrow=True)
 
@@ -353,13 +438,13 @@ def in_numbers(x):
 # --- Names and arrays -------------------------------------------------------------------------------------------------
 
 
-def named(updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
+def named(updates: UpdatesLike | Parameters) -> OrderedDict[str, SharedVariable]:
     """Everything that a step moves, by name: one name wherever a thing is named.
 
     Parameters
     ----------
-    updates : dict
-        An updates dict.
+    updates : dict, or list of shared variables
+        An updates dict; or shared variables, for the names that they would have as its keys.
 
     Returns
     -------
@@ -390,54 +475,47 @@ def named(updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
     for variable in updates:
         if not isinstance(variable, SharedVariable):
             raise TypeError(f"the keys of updates must be shared variables, but {variable!r} is not.")
+    updates = updates if isinstance(updates, Mapping) else {variable: variable for variable in updates}
     return OrderedDict((name, variable) for variable, name in names_of(updates).items())
 
 
 def to_array(variable):
+    """The value as an array of its own."""
+    return np.array(borrowed_array(variable))
+
+
+def borrowed_array(variable):
+    """The value as an array, which may be the variable's own."""
     if isinstance(variable.type, RandomType):
-        return np.array(json.dumps(variable.get_value(borrow=True).bit_generator.state, default=encode))
+        return np.array(generator_text(variable))
+    return whole_array(variable, value_of(variable))
+
+
+def value_of(variable):
     value = variable.get_value(borrow=True)
     if not hasattr(value, "__array__"):
         raise TypeError(f"the value of {variable} cannot be saved: it is a {type(value).__name__}, not an array.")
-    return whole_array(variable, value)
+    return value
 
 
 def whole_array(variable, value):
-    if not getattr(value, "is_fully_addressable", True) and not value.is_fully_replicated:
+    """The value as an array, without a copy where that can be."""
+    if hasattr(value, "addressable_shards"):
+        value = brought_together(variable, value)
+    return np.asarray(value, dtype=variable.dtype)
+
+
+def brought_together(variable, value):
+    """The whole of an array of JAX, which would keep a copy of its own if NumPy asked it."""
+    if value.is_fully_replicated:
+        return value.addressable_data(0)
+    if not value.is_fully_addressable:
         raise ValueError(
             f"the value of {variable} is divided among several processes. symupdates.sharding.state_dict and "
             "symupdates.sharding.save gather it, called in all of them."
         )
-    return np.array(value, dtype=variable.dtype)
-
-
-def from_array(variable, array):
-    if isinstance(variable.type, RandomType):
-        return new_generator(array)
-    shape = variable.get_value(borrow=True).shape
-    if array.shape != shape:
-        raise ValueError(f"has shape {array.shape} instead of {shape}")
-    if array.dtype != variable.dtype:
-        raise ValueError(f"has dtype {array.dtype} instead of {variable.dtype}")
+    array = np.empty(value.shape, value.dtype)
+    for shard in value.addressable_shards:
+        if shard.replica_id == 0:
+            array[shard.index] = shard.data.addressable_data(0)
     return array
-
-
-def new_generator(array):
-    try:
-        state = json.loads(str(array), object_hook=decode)
-        kind = getattr(np.random, state["bit_generator"])
-        if not issubclass(kind, np.random.BitGenerator):
-            raise TypeError(f"{kind.__name__} is no bit generator")
-        bit_generator = kind()
-        bit_generator.state = state
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise ValueError(f"is not the state of a random generator ({error})") from error
-    return np.random.Generator(bit_generator)
-
-
-def encode(array):
-    return {"array": np.asarray(array).tolist(), "dtype": np.asarray(array).dtype.str}
-
-
-def decode(value):
-    return np.array(value["array"], dtype=value["dtype"]) if value.keys() == {"array", "dtype"} else value

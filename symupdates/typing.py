@@ -13,7 +13,7 @@ kind, an :class:`Optimizer`, a :class:`GradientTransform`, an :class:`UpdateTran
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NewType, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
@@ -43,6 +43,7 @@ __all__ = [
     "Selection",
     "Selector",
     "StageLike",
+    "StateLike",
     "UpdateTransform",
     "Updates",
     "UpdatesLike",
@@ -88,6 +89,9 @@ else:
 
 UpdatesLike: TypeAlias = dict[SharedVariable, Any] | dict[TensorSharedVariable, Any] | dict[Variable, Any]
 """Shared variables and their next values, also as written by hand."""
+
+StateLike: TypeAlias = UpdatesLike | Collection[SharedVariable] | Mapping[str, SharedVariable]
+"""What is saved and loaded: all that an updates dict moves, some shared variables, or these by names of your own."""
 
 # --- Arguments --------------------------------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ PUBLIC |= {
 }
 
 
-DATA = {"JAX_SHARDED", "BytesPerDevice", "Collective"}  # documented by their attributes
+DATA = {"JAX_SHARDED", "BytesPerDevice", "Collective", "Unmatched"}  # documented by their attributes
 DOCUMENTED = dict(PUBLIC)
 for name in ("constraints", "random", "state", "pymc", "sharding"):
     if f"symupdates.{name}" in MODULES:

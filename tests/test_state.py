@@ -1,14 +1,6 @@
-"""Checkpoints: names, files that are whole or refused, runs that are resumed bit for bit."""
+"""The state of a run: names, runs that are resumed bit for bit or in another way, what fits and what does not."""
 
 import json
-import os
-import signal
-import stat
-import subprocess
-import sys
-import textwrap
-import time
-import zipfile
 from collections import OrderedDict
 
 import numpy as np
@@ -18,8 +10,8 @@ import pytest
 from conftest import HAVE_JAX
 from helpers import PYTHON, call, make_param, rule_of_each_kind, scheduled, values
 
-from symupdates import adagrad, adam, apply_momentum, sgd
-from symupdates.state import load, load_state_dict, reset, save, state_dict, to_numpy
+from symupdates import adagrad, adam, adjustable, apply_ema, apply_momentum, apply_polyak_average, averages, chain
+from symupdates.state import Unmatched, load, load_state_dict, named, reset, save, state_dict, to_numpy
 
 
 def build(row):
@@ -90,7 +82,7 @@ def test_every_kind_of_generator(kind, tmp_path):
     rng.get_value(borrow=True).normal(size=3)
     save(tmp_path / "rng", {rng: rng})
     expected = rng.get_value().normal(size=5)
-    rng.set_value(np.random.default_rng(7))
+    rng.set_value(np.random.Generator(getattr(np.random, kind)(7)))
     load(tmp_path / "rng", {rng: rng})
     np.testing.assert_array_equal(rng.get_value().normal(size=5), expected)
 
@@ -184,145 +176,185 @@ def test_a_state_that_does_not_fit_changes_nothing():
         state_dict({thing: thing})
 
 
-def test_damaged_files_are_refused(tmp_path):
-    """Cut at every length, a byte changed at every place: refused, or what was saved; never anything else."""
-    p = make_param((3,), "float64", "p")
-    updates = adagrad([pt.vector()], [p])
-    save(tmp_path / "whole", updates)
-    whole = (tmp_path / "whole").read_bytes()
-    saved = state_dict(updates)
-    for v in updates:
-        v.set_value(v.get_value() + 1)
-    changed = state_dict(updates)
-
-    def attempt(data):
-        damaged = tmp_path / "damaged"
-        damaged.write_bytes(data)
-        try:
-            load(damaged, updates)
-        except ValueError as error:
-            assert "nothing was loaded" in str(error)
-            outcome = changed
-        else:
-            outcome = saved
-        for name, array in state_dict(updates).items():
-            assert array.tobytes() == outcome[name].tobytes()
-        load_state_dict(updates, changed)
-        return outcome is changed
-
-    assert all(attempt(whole[:length]) for length in range(len(whole)))
-    refused = sum(attempt(bytes([*whole[:i], whole[i] ^ 0x55, *whole[i + 1 :]])) for i in range(len(whole)))
-    assert refused > 0.5 * len(whole)  # the others changed what says nothing, such as dates and padding
-    with pytest.raises(FileNotFoundError):
-        load(tmp_path / "none", updates)
+# --- What fits --------------------------------------------------------------------------------------------------------
 
 
-def test_foreign_files_are_refused(tmp_path):
-    p = make_param((3,), "float64", "p")
-    updates = sgd([pt.vector()], [p])
-    np.savez(tmp_path / "numpy.npz", p=np.ones(3))
-    with pytest.raises(ValueError, match=r"not a whole checkpoint.*symupdates\.json"):
-        load(tmp_path / "numpy.npz", updates)
-    with zipfile.ZipFile(tmp_path / "later", "w") as archive:
-        archive.writestr("symupdates.json", json.dumps({"format": "symupdates 2", "names": []}))
-    with pytest.raises(ValueError, match="its format is 'symupdates 2'"):
-        load(tmp_path / "later", updates)
-    with zipfile.ZipFile(tmp_path / "pickle", "w") as archive:
-        archive.writestr("symupdates.json", json.dumps({"format": "symupdates 1", "names": ["p"]}))
-        with archive.open("p.npy", "w") as member:
-            np.lib.format.write_array(member, np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"not a whole checkpoint.*pickle"):
-        load(tmp_path / "pickle", updates)
+def params(*names, value=0.0):
+    """Parameters of three elements; unnamed for None."""
+    return [pytensor.shared(np.full(3, value + i), name=name) for i, name in enumerate(names)]
 
 
-def test_files_are_plain_and_replaced_whole(tmp_path):
-    p = make_param((3,), "float64", "a/../file")
-    updates = adam([pt.vector()], [p])
-    old = os.umask(0o022)
-    try:
-        save(str(tmp_path / "run"), updates)
-    finally:
-        os.umask(old)
-    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o644
-    with np.load(tmp_path / "run", allow_pickle=False) as archive:
-        np.testing.assert_array_equal(archive["a/../file"], p.get_value())
-    whole = (tmp_path / "run").read_bytes()
-    with pytest.raises(TypeError):
-        save(tmp_path / "run", {**updates, pytensor.shared({}, name="thing"): 0})
-    with pytest.raises(FileNotFoundError):
-        save(tmp_path / "missing" / "run", updates)
-    assert (tmp_path / "run").read_bytes() == whole
-    assert os.listdir(tmp_path) == ["run"]
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
-    p = make_param((3000,), "float64", "p")
-    updates = sgd([pt.vector()], [p])
-    save(tmp_path / "run", updates)
-    whole = (tmp_path / "run").read_bytes()
-    monkeypatch.setattr("symupdates.state.open", lambda path, mode: open("/dev/full", "wb"), raising=False)
-    with pytest.raises(OSError, match="No space left"):
-        save(tmp_path / "run", updates)
-    monkeypatch.undo()
-    assert (tmp_path / "run").read_bytes() == whole
-    assert os.listdir(tmp_path) == ["run"]
-    load(tmp_path / "run", updates)
-
-
-# Set it to 100 and more to be thorough: a start of the program takes a second or two.
-KILLS = int(os.environ.get("SYMUPDATES_KILLS", 8))
-
-TRAINING = """
-    import sys
-    import numpy as np, pytensor
-    from symupdates import adam
-    from symupdates.state import load, save
-    p = pytensor.shared(np.zeros(20000), name="p")
-    updates = adam([p + 1], [p], learning_rate=0.5)
-    step = pytensor.function([], [], updates=updates, mode="FAST_COMPILE")
-    load(sys.argv[1], updates)
-    count = list(updates)[-1]
-    while True:
-        step()
-        save(sys.argv[1], updates)
-        print(count.get_value(), flush=True)
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-def test_a_killed_process_loses_nothing(tmp_path):
-    """Killed at random moments while saving, over and over: each time it goes on from the last step that was saved."""
-    file = tmp_path / "run"
-    random = np.random.default_rng(0)
-    program = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(TRAINING), str(file)]
-    p = pytensor.shared(np.zeros(20000), name="p")
-    updates = adam([p + 1], [p], learning_rate=0.5)
-    count = list(updates)[-1]
-    save(file, updates)
-    reached = 0
-    for _ in range(KILLS):
-        with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
-            first = process.stdout.readline()
-            time.sleep(random.uniform(0.0, 0.1))
-            process.send_signal(signal.SIGKILL)
-            printed = [first, *process.stdout]
-        load(file, updates)
-        # A step is printed when it has been saved; at most one more was saved and not printed any more.
-        saved = int(count.get_value())
-        assert int(first) == reached + 1
-        assert saved - int(printed[-1]) in (0, 1)
-        reached = saved
-    assert reached >= KILLS
-    reset(updates)
-    p.set_value(np.zeros(20000))
+def trained(optimizer, ps, steps=3):
+    """The updates of an optimizer on gradients of one, after some steps."""
+    updates = optimizer([np.ones(3)] * len(ps), ps)
     step = pytensor.function([], [], updates=updates, mode=PYTHON)
-    for _ in range(reached):
+    for _ in range(steps):
         step()
-    expected = state_dict(updates)
+    return updates
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A file of three steps of AdaGrad, and what was saved."""
+    updates = trained(adagrad(learning_rate=0.5), params("w", None, value=5.0))
+    save(tmp_path / "run", updates)
+    return tmp_path / "run", state_dict(updates)
+
+
+def assert_values(updates, expected):
+    for name, variable in named(updates).items():
+        np.testing.assert_array_equal(variable.get_value(), expected[name], err_msg=name)
+
+
+STATE = ["w/adagrad/accu", "param[1]/adagrad/accu"]
+
+
+def test_parameters_alone(run):
+    """Into a list, or a dict of names; the rest is reported, and left alone."""
+    file, saved = run
+    w, b = params("w", None)
+    assert load(file, [w, b], strict=False) == Unmatched(missing=[], unknown=STATE)
+    assert_values([w, b], saved)
+    encoder, other = params("encoder/w", "other", value=1.0)
+    with pytest.raises(ValueError, match=r"other is missing; w/adagrad/accu is unknown; param\[1\]/adagrad"):
+        load(file, {"w": encoder, "other": other})
+    got = load(file, {"w": encoder, "other": other}, strict=False)
+    assert got == (["other"], ["w/adagrad/accu", "param[1]/adagrad/accu", "param[1]"])
+    np.testing.assert_array_equal(encoder.get_value(), saved["w"])
+    np.testing.assert_array_equal(other.get_value(), 2)
+    updates = adagrad([pt.vector()] * 2, params("w", None))
+    assert load(file, updates) == Unmatched([], [])
+    assert_values(updates, saved)
+
+
+def test_lists_and_dicts_of_names_are_saved(tmp_path):
+    w, b = params("w", None, value=3.0)
+    for what, into in (
+        ([w, b], params("w", None)),
+        ({"u": w, "v": b}, dict(zip("uv", params(None, "v"), strict=True))),
+    ):
+        save(tmp_path / "some", what)
+        load(tmp_path / "some", into)
+        for variable, value in zip(into.values() if isinstance(into, dict) else into, (3, 4), strict=True):
+            np.testing.assert_array_equal(variable.get_value(), value)
+
+
+@pytest.mark.parametrize("how", ["file", "dict"])
+def test_another_rule(how, run):
+    """Its state begins anew, whatever it was before; what the file has of the old rule is reported."""
+    file, saved = run
+    updates = trained(adam(learning_rate=lambda t: 0.1), params("w", None))
+    if how == "file":
+        got = load(file, updates, strict=False)
+    else:
+        got = load_state_dict(updates, saved, strict=False)
+    assert got.missing == ["w/adam/m", "w/adam/v", "param[1]/adam/m", "param[1]/adam/v", "adam/t"]
+    assert got.unknown == STATE
+    assert_values(updates, saved | dict.fromkeys(got.missing, 0))
+
+
+def test_an_added_average(run):
+    """It begins at the parameter that was loaded, or with the first update from there."""
+    file, saved = run
+    updates = apply_ema(adagrad([np.zeros(3)] * 2, params("w", None)), debias=False)
+    assert load(file, updates, strict=False).missing == ["w/ema/average", "param[1]/ema/average"]
+    assert_values(updates, saved | {"w/ema/average": saved["w"], "param[1]/ema/average": saved["param[1]"]})
+    for apply_average in (apply_ema, apply_polyak_average):
+        updates = trained(chain(adagrad(learning_rate=0.5), apply_average()), params("w", None))
+        assert "w/adagrad/accu" not in load(file, updates, strict=False).missing
+        pytensor.function([], [], updates=updates, mode=PYTHON)()
+        (w, average), _ = averages(updates).items()
+        np.testing.assert_array_equal(average.get_value(), w.get_value())
+        assert (w.get_value() != saved["w"]).all()
+
+
+def test_another_rate(run):
+    """A number is no state; as an adjustable one it is that of the file, until it is set."""
+    file, saved = run
+    updates = adjustable(adagrad([pt.vector()] * 2, params("w", None), learning_rate=0.25))
+    assert "adagrad/learning_rate" in load(file, updates, strict=False).missing
+    assert_values(updates, saved | {"adagrad/learning_rate": 0.25, "adagrad/epsilon": 1e-6})
+    save(file, updates)
+    updates = adjustable(adagrad([pt.vector()] * 2, params("w", None), learning_rate=0.125))
     load(file, updates)
-    for name, array in state_dict(updates).items():
-        assert array.tobytes() == expected[name].tobytes(), name
+    rate = named(updates)["adagrad/learning_rate"]
+    assert rate.get_value() == 0.25
+    rate.set_value(0.125)
+
+
+def test_an_added_layer(run):
+    """Its parameters stay as they were made, and their state begins."""
+    file, saved = run
+    updates = trained(adagrad(learning_rate=0.5), params("w", None, "u"))
+    u = named(updates)["u"].get_value()
+    assert load(file, updates, strict=False) == (["u/adagrad/accu", "u"], [])
+    assert_values(updates, saved | {"u": u, "u/adagrad/accu": np.zeros(3)})
+
+
+def test_all_that_does_not_fit_is_told(run):
+    """And nothing is changed. Another shape or dtype is an error, strict or not, and so is a file that has no name."""
+    file, _ = run
+    w, b = pytensor.shared(np.ones((3, 1)), name="w"), pytensor.shared(np.ones(3, "float32"))
+    updates = adagrad([pt.matrix(), pt.vector()], [w, b]) | {(more := pytensor.shared(1.0, name="more")): more}
+    before = state_dict(updates)
+    fits = [
+        "w/adagrad/accu has shape (3,) instead of (3, 1)",
+        "w has shape (3,) instead of (3, 1)",
+        "param[1]/adagrad/accu has dtype float64 instead of float32",
+        "param[1] has dtype float64 instead of float32",
+    ]
+    for strict in (True, False):
+        with pytest.raises(ValueError, match="nothing was loaded") as caught:
+            load(file, updates, strict=strict)
+        assert all(problem in str(caught.value) for problem in fits)
+        assert ("more is missing" in str(caught.value)) is strict
+    with pytest.raises(ValueError, match=r"has shape \(3,\) instead of \(\) and dtype float64 instead"):
+        load(file, [pytensor.shared(np.float32(1), name="w")], strict=False)
+    with pytest.raises(ValueError, match="nothing was loaded: more is missing; w/adagrad/accu is unknown"):
+        load(file, [more], strict=False)
+    assert_values(updates, before)
+
+
+def test_parameters_of_one_name_in_another_order():
+    """Their shapes tell; if these are equal nothing can, as the documentation says."""
+    W, V, U = pytensor.shared(np.ones((3, 2)), name="W"), *params("W", "W")
+    saved = state_dict([W, V, U])
+    with pytest.raises(ValueError, match=r"W\[0\] has shape \(3, 2\) instead of \(3,\); W\[1\] has shape"):
+        load_state_dict([V, W, U], saved)
+    load_state_dict([W, U, V], saved)
+    assert (V.get_value() != saved["W[1]"]).all()
+    assert "in another order" in load.__doc__
+
+
+def test_what_is_no_dict_and_no_list_is_refused(tmp_path, run):
+    """An iterator would be used up, and an empty file saved; of a single variable, a list is meant."""
+    file, saved = run
+    whole = file.read_bytes()
+    w, b = params("w", None)
+    for updates in ((v for v in (w, b)), iter([w, b]), map(id, []), w, None, 3):
+        for function, *given in (
+            (save, file, updates),
+            (load, file, updates, False),
+            (load_state_dict, updates, saved),
+        ):
+            with pytest.raises(TypeError, match=r"updates must be an updates dict, a list .*give list\(\.\.\.\)"):
+                function(*given)
+    with pytest.raises(TypeError, match="load: w must be a shared variable"):
+        load(file, {"w": w.get_value()})
+    with pytest.raises(TypeError, match="keys of updates must be shared variables"):
+        load(file, {"w": w, b: b})
+    with pytest.raises(TypeError, match="value of thing cannot be saved: it is a dict"):
+        load_state_dict({"w": pytensor.shared({}, name="thing")}, saved, strict=False)
+    assert file.read_bytes() == whole
+
+
+def test_memory_that_is_exhausted_while_values_are_set():
+    """Twice, as another try is made for what the handler of a signal has raised."""
+    w, b = params("w", "b")
+    b.set_value = lambda *args, **kwargs: np.empty(2**59)
+    with pytest.raises(MemoryError) as caught:
+        load_state_dict([w, b], {"w": np.ones(3), "b": np.ones(3)})
+    assert caught.value.__notes__ == ["Loaded: w. Not loaded: b."]
 
 
 def test_reset():

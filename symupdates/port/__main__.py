@@ -2,15 +2,14 @@
 
 import argparse
 import difflib
-import shutil
 import stat
 import sys
 from collections import Counter
 from errno import EACCES
 from pathlib import Path
 
+from symupdates.checkpoint import replacing
 from symupdates.port import port
-from symupdates.state import replacing
 
 KINDS = {
     "silent": "silent: it would run, to other numbers",
@@ -81,11 +80,9 @@ def handle(script, args):
         old, new = (text.decode("utf-8", "replace").splitlines(keepends=True) for text in (source, rewritten))
         sys.stdout.writelines(difflib.unified_diff(old, new, f"{script} (legacy)", f"{script} (ported)"))
     if args.write and rewritten != source:
-        file = script.resolve()  # of a link, what it stands for
-        if not file.stat().st_mode & stat.S_IWUSR:  # which would not keep it from being replaced
+        if not script.stat().st_mode & stat.S_IWUSR:  # which would not keep it from being replaced
             raise PermissionError(EACCES, f"read-only: chmod u+w {script}, to have it rewritten.")
-        with replacing(file) as stream:
-            shutil.copymode(file, stream.name)
+        with replacing(script) as stream:
             stream.write(rewritten)
     by_hand = sum(not finding.rewritten for finding in findings)
     done = len(findings) - by_hand

@@ -1,6 +1,7 @@
 """Training on a mesh of eight CPU devices: the numbers of one device, and layouts that stay."""
 
 import copy
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -342,11 +343,29 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("symupdates.state.npy.write_array", full)
+    monkeypatch.setattr("symupdates.checkpoint.npy.write_array", full)
     with pytest.raises(OSError, match="No space left"):
         sharding.save(file, model.updates)
     assert file.read_bytes() == old
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_saving_keeps_no_copy_of_what_is_divided(tmp_path):
+    """JAX keeps what NumPy asks it for; of values that it holds in pieces, that would be all of them once more."""
+    variables = [param(np.full((8, 2**17), float(i)), name) for i, name in enumerate("pqr")]
+    place(variables, EIGHT, "data")
+    for save in (su.save, sharding.save):
+        tracemalloc.start()
+        save(tmp_path / "run", variables)
+        now, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert now < 1e6 and peak < 2.5 * 2**23  # an array, and a part of it that is being written
+    for variable in variables:
+        variable.set_value(np.zeros((8, 2**17)))
+    su.load(tmp_path / "run", variables)
+    assert [variable.get_value()[7, -1] for variable in variables] == [0, 1, 2]
+    with pytest.raises(TypeError, match=r"save: updates must be .*give list\(\.\.\.\)"):
+        sharding.save(tmp_path / "run", iter(variables))
 
 
 # --- Data -------------------------------------------------------------------------------------------------------------
