@@ -80,8 +80,8 @@ def test_docstrings_are_numpydoc(name):
     assert "Parameters" in sections
     if not inspect.isclass(DOCUMENTED[name]):
         assert ("Returns" in sections) is ("return " in inspect.getsource(DOCUMENTED[name]).split('"""')[-1])
-    described = re.findall(r"^(\*?\w+(?:, \w+)*) :|^(\*\w+) : ", sections["Parameters"], flags=re.MULTILINE)
-    described = [part for first, second in described for part in (first or second).split(", ")]
+    described = re.findall(r"^(\*{0,2}\w+(?:, \w+)*) :", sections["Parameters"], flags=re.MULTILINE)
+    described = [part for names in described for part in names.split(", ")]
     assert [d.lstrip("*") for d in described] == [
         a for a in inspect.signature(DOCUMENTED[name]).parameters if a != "self"
     ]
