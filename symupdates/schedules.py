@@ -16,7 +16,7 @@ whatever ``floatX`` is; a rule casts the value to the dtype of each parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from itertools import pairwise
 from typing import Any, Literal, ParamSpec, TypeAlias, overload
@@ -79,7 +79,7 @@ class Schedule:
     checked at once: a TypeError for what is no real number, a ValueError for one that makes no sense.
     """
 
-    def __init__(self, make, args, kwargs):
+    def __init__(self, make: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]):
         self._make = make, args, kwargs
         self._formula = make.__wrapped__(*args, **kwargs)
 

@@ -1,16 +1,17 @@
 """Type checkers and editors: right uses pass, wrong ones do not, and rules are shown with their arguments.
 
-It runs where the extra ``symupdates[typing]`` is installed.
+The checkers are those of the extra ``symupdates[typing]``; without it, these tests are skipped.
 """
 
-import ast
 import inspect
 import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_overloads
 
 import pytest
 from loss_table import LOSS_ROWS
@@ -18,11 +19,10 @@ from table import ROWS
 
 import symupdates
 from symupdates import gradients, schedules, transforms
+from symupdates import typing as types
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "tests" / "typing" / name for name in ("right.py", "wrong.py")]
-
-pytestmark = pytest.mark.once
 
 
 def told(checker, *arguments):
@@ -47,6 +47,7 @@ def by_mypy(cache, *files):
         yield x["severity"], Path(x["file"]).name, x["line"], x["message"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("checker", ["pyright", "mypy"])
 def test_right_and_wrong_uses(checker, request):
     messages = by_pyright(*FILES) if checker == "pyright" else by_mypy(request.config.cache.mkdir("mypy"), *FILES)
@@ -60,9 +61,10 @@ def test_right_and_wrong_uses(checker, request):
 
 def arguments_in(words):
     """The names and defaults in a type of a function, as pyright writes it."""
-    return dict(re.findall(r"(\w+): [^=]+ = ([^,()]+)", words))
+    return dict(re.findall(r"(\w+): [^:=]+ = ([^,()]+)", words))
 
 
+@pytest.mark.once
 def test_editors_show_arguments(tmp_path):
     rules = {f"symupdates.{row.name}": row.rule for row in (*ROWS, *LOSS_ROWS)}
     others = {f"symupdates.gradients.{name}": getattr(gradients, name) for name in gradients.__all__}
@@ -87,6 +89,32 @@ def test_editors_show_arguments(tmp_path):
         found = {argument: text for argument, text in arguments_in(shown[name]).items() if argument not in data}
         assert found.keys() == defaults.keys(), name
         for argument, default in defaults.items():
-            expected = getattr(default, "__name__", None) or default
-            assert found[argument] == expected or ast.literal_eval(found[argument]) == expected, (name, argument)
+            assert eval(found[argument], inspect.unwrap(function).__globals__) == default, (name, argument)
         assert name not in rules or shown[name].startswith("Rule["), shown[name]
+
+
+MODULES = ["", ".gradients", ".transforms", ".schedules", ".constraints", ".state", ".random"]
+MODULES += [".pymc"] * (find_spec("pymc") is not None) + [".sharding"] * (find_spec("jax") is not None)
+
+
+@pytest.mark.parametrize("module", [f"symupdates{name}" for name in MODULES])
+def test_all_is_annotated(module):
+    module = import_module(module)
+    functions = [x for name in module.__all__ if inspect.isfunction(x := getattr(module, name))]
+    functions += [
+        method
+        for name in module.__all__
+        if inspect.isclass(kind := getattr(module, name)) and kind.__module__ == module.__name__
+        for method in vars(kind).values()
+        if inspect.isfunction(method) and (method.__name__ in ("__init__", "__call__") or method.__name__[0] != "_")
+    ]
+    for function in functions:
+        signature = inspect.signature(function)
+        annotations = [q.annotation for q in signature.parameters.values() if q.name != "self"]
+        annotations += [signature.return_annotation] * (function.__name__ != "__init__")
+        assert get_overloads(function) or signature.empty not in annotations, function
+
+
+def test_names_are_in_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {name for name in types.__all__ if f"`{name}`" not in text} == set()
