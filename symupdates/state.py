@@ -26,8 +26,9 @@ from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core import is_state
-from symupdates.core.program import moved, named_hyper_tags, names_of
-from symupdates.core.state import initial_value
+from symupdates.core.checks import check_updates, shared_variables
+from symupdates.core.program import everything, named_hyper_tags, names_of
+from symupdates.core.state import check_size, initial_value
 from symupdates.core.step import parameters_of
 from symupdates.typing import Parameters, UpdatesLike
 
@@ -211,7 +212,7 @@ def reset(updates: UpdatesLike) -> None:
     updates : dict
         An updates dict.
     """
-    for variable in updates:
+    for variable in shared_variables("reset", updates):
         if is_state(variable):
             variable.set_value(initial_value(variable.tag.symupdates, variable.dtype))
 
@@ -233,7 +234,7 @@ def to_numpy(updates: UpdatesLike | Parameters) -> None:
         If values are divided among several processes; nothing is changed.
     """
     arrays = {}
-    for variable in moved(updates) if isinstance(updates, dict) else updates:
+    for variable in everything("to_numpy", updates):
         value = variable.get_value(borrow=True)
         if hasattr(value, "__array__") and not isinstance(value, np.ndarray):
             arrays[variable] = whole_array(variable, value)
@@ -271,12 +272,14 @@ def summary(updates: UpdatesLike) -> str:
     <BLANKLINE>
     1 parameter of 6 elements, 48 bytes; state of 56 bytes, 1.17 times the parameters
     """
+    check_updates("summary", updates)
     rows, parameters = [], set(parameters_of(updates))
     of_parameters, of_state, elements, others = 0, 0, 0, []
     for name, variable in named(updates).items():
         if isinstance(variable.type, RandomType):
             rows.append((name, "", "", "generator", "", ""))
             continue
+        check_size(variable)
         value = variable.get_value(borrow=True)
         shape, size = np.shape(value), np.size(value) * np.dtype(variable.dtype).itemsize
         rule, slot = variable.tag.symupdates[:2] if is_state(variable) else ("", "")
@@ -340,6 +343,7 @@ def hyperparameters(updates: UpdatesLike) -> OrderedDict[str, TensorVariable]:
     >>> [round(float(step()), 3) for _ in range(3)], round(float(rate.eval()), 3)
     ([0.1, 0.09, 0.08], 0.07)
     """
+    check_updates("hyperparameters", updates)
     return OrderedDict((name, tag.value) for name, tag in named_hyper_tags(updates).items())
 
 
@@ -387,13 +391,12 @@ def named(updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
     TypeError
         For a key that is not a shared variable.
     """
-    for variable in updates:
-        if not isinstance(variable, SharedVariable):
-            raise TypeError(f"the keys of updates must be shared variables, but {variable!r} is not.")
+    check_updates("named", updates)
     return OrderedDict((name, variable) for variable, name in names_of(updates).items())
 
 
 def to_array(variable):
+    check_size(variable)
     if isinstance(variable.type, RandomType):
         return np.array(json.dumps(variable.get_value(borrow=True).bit_generator.state, default=encode))
     value = variable.get_value(borrow=True)

@@ -12,11 +12,12 @@ from pytensor.graph.replace import graph_replace
 from pytensor.tensor.type import DenseTensorType
 
 from symupdates.constraints import non_negative, total_norm
-from symupdates.core import astype, awaits, extend, is_state, whole_number
+from symupdates.core import astype, awaits, extend, flag, is_state, whole_number
+from symupdates.core.checks import raised_by, shared_variables
 from symupdates.core.hyper import hyper_parameter, hyper_tags
 from symupdates.core.places import written
 from symupdates.core.program import moved, named_hyper_tags
-from symupdates.core.state import advance, call_state
+from symupdates.core.state import advance, call_state, check_size
 from symupdates.core.step import parameters_of
 from symupdates.core.types import largest_dtype
 from symupdates.typing import Hyper, ProjectionLike, Selection, Updates, UpdatesLike
@@ -341,7 +342,8 @@ def apply_projection(
         raise TypeError(f"apply_projection: projection must be a function of a tensor, not {projection!r}.")
     step = extend("apply_projection", updates, params)
     for p, p_next, () in step:
-        step[p] = projection(p_next)
+        with raised_by(f"the projection of apply_projection, called with the next value of {p}"):
+            step[p] = projection(p_next)
     return step.finish()
 
 
@@ -372,7 +374,7 @@ def apply_if_finite(updates: UpdatesLike | None = None, params: Selection = None
     Raises
     ------
     ValueError
-        If `limit` is not a whole number of at least 1.
+        If `limit` is not a whole number of at least 1; if there are no parameters to look at.
 
     Notes
     -----
@@ -392,7 +394,7 @@ def apply_if_finite(updates: UpdatesLike | None = None, params: Selection = None
     changed = [(written(v, x) or (None, x))[1] for v, x in kept.items() if v.dtype.startswith("float")]
     sizes = [pt.abs(x) for x in changed]
     finite = [pt.all(size < np.asarray(np.inf, size.dtype)) for size in sizes]
-    return skip_unless(pt.all(pt.stack(finite)) if finite else pt.constant(True), step, limit, model)
+    return skip_unless(pt.all(pt.stack(finite)) if finite else pt.constant(np.True_), updates, step, limit, model)
 
 
 @awaits("updates")
@@ -433,7 +435,8 @@ def apply_if_small(
     steps = [p_next - p for p, p_next, _ in step]
     dtype = largest_dtype(steps)
     (bound,) = step.hyper(dtype)
-    return skip_unless(total_norm(steps, dtype) <= bound, step, limit, of_the_model(updates, set(step.params)))
+    model = of_the_model(updates, set(step.params))
+    return skip_unless(total_norm(steps, dtype) <= bound, updates, step, limit, model)
 
 
 def of_the_model(updates, params):
@@ -449,8 +452,12 @@ def of_the_model(updates, params):
     }
 
 
-def skip_unless(is_good, step, limit, model):
+def skip_unless(is_good, updates, step, limit, model):
     """Hold the step unless `is_good` or the limit of skipped steps is reached, and count those skipped."""
+    if updates and not step.params:
+        raise ValueError(
+            f"apply_{step.rule}: params has no parameters to look at; leave it out for all that the dict updates."
+        )
     skipped, in_a_row = step.count("skipped"), step.count("in_a_row")
     is_open = is_good
     if limit is not None:
@@ -549,6 +556,7 @@ def apply_ema(
     .. [1] B. T. Polyak and A. B. Juditsky (1992). Acceleration of stochastic approximation by averaging. SIAM Journal
        on Control and Optimization 30(4).
     """
+    flag("apply_ema: debias", debias)
     step = extend("apply_ema", updates, params, decay=decay)
     for p, p_next, (beta,) in step:
         if debias:
@@ -643,11 +651,12 @@ def averages(updates: UpdatesLike) -> OrderedDict[SharedVariable, SharedVariable
     Raises
     ------
     ValueError
-        If the dict keeps no averages.
+        If the dict keeps no averages, or a parameter has been resized since (see :func:`~symupdates.reset`).
     """
     found = OrderedDict()
-    for variable in updates:
+    for variable in shared_variables("averages", updates):
         if is_state(variable) and variable.tag.symupdates.slot == "average":
+            check_size(variable)
             found[variable.tag.symupdates.parameter] = variable
     if not found:
         raise ValueError("these updates keep no averages; add apply_ema(updates) or apply_polyak_average(updates).")

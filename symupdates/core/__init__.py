@@ -27,6 +27,7 @@ variables and rows of tables; :mod:`~symupdates.core.state`, the variables kept 
 """
 
 from symupdates.core.awaits import awaits
+from symupdates.core.checks import flag
 from symupdates.core.hyper import whole_number
 from symupdates.core.optimizers import called, check_optimizer
 from symupdates.core.parameters import get_or_compute_grads, require_loss
@@ -42,6 +43,7 @@ __all__ = [
     "called",
     "check_optimizer",
     "extend",
+    "flag",
     "get_or_compute_grads",
     "inner",
     "is_state",
