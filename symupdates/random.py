@@ -140,7 +140,7 @@ def rademacher(generator: Variable, x: Variable, stream: int = 0) -> TensorVaria
 
 def random_words(function, generator, x, stream, dtype=""):
     """A tensor, checked to be of that dtype; and two words of 32 random bits for each of its elements."""
-    if not isinstance(generator, Variable) or generator.type.dtype != "uint32" or generator.ndim != 1:
+    if not isinstance(generator, Variable) or getattr(generator.type, "dtype", None) != "uint32" or generator.ndim != 1:
         raise TypeError(f"{function}: generator must be what new_generator made, not {generator!r}.")
     x = tensor_of(f"{function}: x", x, dtype)
     stream = np.uint32(whole_number(f"{function}: stream", stream, least=0) % 2**32)
@@ -181,7 +181,7 @@ def threefry(
        SC11.
     """
     words = {"key0": key0, "key1": key1, "counter0": counter0, "counter1": counter1}
-    key0, key1, counter0, counter1 = (tensor_of(f"threefry: {name}", word) for name, word in words.items())
+    key0, key1, counter0, counter1 = (tensor_of(f"threefry: {name}", word, "uint32") for name, word in words.items())
     keys = [key0, key1, key0 ^ key1 ^ PARITY]
     x, y = add(counter0, keys[0]), add(counter1, keys[1])
     for i in range(20):

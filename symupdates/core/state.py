@@ -98,7 +98,13 @@ def advances(variable):
 def initial_value(tag, dtype):
     """The value that a state variable of that tag begins with, for the shape its parameter has now."""
     initial = tag.initial.get_value(borrow=True) if isinstance(tag.initial, SharedVariable) else tag.initial
-    return np.full(shape_now(tag), initial, dtype=dtype)
+    shape = shape_now(tag)
+    try:
+        return np.full(shape, initial, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{tag.rule}: {tag.slot}, of shape {shape}, must begin with real numbers, not {initial!r}."
+        ) from error
 
 
 def shape_now(tag):
