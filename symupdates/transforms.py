@@ -56,11 +56,12 @@ def apply_momentum(updates: UpdatesLike | None = None, params: Selection = None,
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, optional
-        The variables to accelerate. By default the parameters among the keys, never optimizer state: Lasagne and PyMC
-        then accelerate the accumulators and counters of adaptive rules too, which ruins them. Parameters are told from
-        state by the tags of ours; if you have added float variables of your own, such as running statistics, name the
-        parameters.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters to accelerate: a list of them; a string, which is a regular expression that is searched for in
+        their names; or a function that says of a parameter whether it is one of these. By default, or by ``...``, all
+        parameters among the keys, never optimizer state: Lasagne and PyMC then accelerate the accumulators and counters
+        of adaptive rules too, which ruins them. Parameters are told from state by the tags of ours; if you have added
+        float variables of your own, such as running statistics, name the parameters.
     momentum : hyper-parameter
         The fraction :math:`\mu` of the velocity kept: a number, a scalar variable or a schedule.
 
@@ -74,7 +75,7 @@ def apply_momentum(updates: UpdatesLike | None = None, params: Selection = None,
     TypeError
         If `updates` is not a dict; for parameters and hyper-parameters as in :func:`~symupdates.sgd`.
     ValueError
-        If a parameter is not among the updates.
+        If a parameter is not among the updates; if a pattern or function selects none.
 
     Notes
     -----
@@ -112,8 +113,8 @@ def apply_nesterov_momentum(
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, optional
-        The variables to accelerate; by default the parameters among the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters to accelerate, by default all among the keys, as in :func:`apply_momentum`.
     momentum : hyper-parameter
         The fraction :math:`\mu` of the velocity kept: a number, a scalar variable or a schedule.
 
@@ -155,9 +156,9 @@ def apply_weight_decay(
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters that decay: a list of them, or a function that says of a parameter whether it does, such as
-        ``lambda p: p.ndim > 1``. By default all parameters among the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters that decay, such as ``lambda p: p.ndim > 1`` or ``"weight$"``; by default all among the keys, as
+        in :func:`apply_momentum`.
     weight_decay : hyper-parameter
         The strength :math:`\lambda`.
     learning_rate : hyper-parameter
@@ -208,9 +209,8 @@ def apply_scale(updates: UpdatesLike | None = None, params: Selection = None, sc
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters whose steps are scaled, or a function that says of a parameter whether they are. By default all
-        parameters among the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters whose steps are scaled, by default all among the keys, as in :func:`apply_momentum`.
     scale : hyper-parameter
         The factor :math:`s`.
 
@@ -246,9 +246,8 @@ def apply_lookahead(
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters that have slow weights, or a function that says so of a parameter. By default all parameters
-        among the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters that have slow weights, by default all among the keys, as in :func:`apply_momentum`.
     every : int
         The number :math:`k` of updates from one return to the next. 5 to 10 in the paper.
     alpha : hyper-parameter
@@ -302,9 +301,8 @@ def apply_projection(
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters to project, or a function that says of a parameter whether to. By default all parameters among
-        the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters to project, by default all among the keys, as in :func:`apply_momentum`.
     projection : callable
         A function of a tensor variable that returns one of the same shape: one of :mod:`symupdates.constraints`, such
         as ``simplex(axis=1)``, or any other.
@@ -358,8 +356,8 @@ def apply_if_finite(updates: UpdatesLike | None = None, params: Selection = None
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters that are looked at and held, with their state; by default all parameters among the keys, as in
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters that are looked at and held, with their state; by default all among the keys, as in
         :func:`apply_momentum`.
     limit : int, optional
         After so many skipped updates in a row, let the next one through: what is then not finite is seen, and can be
@@ -411,9 +409,9 @@ def apply_if_small(
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters whose steps are measured together, and held with their state; by default all parameters among
-        the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters whose steps are measured together, and held with their state; by default all among the keys, as
+        in :func:`apply_momentum`.
     max_norm : hyper-parameter
         The bound :math:`c`, in units of the parameters.
     limit : int, optional
@@ -476,9 +474,8 @@ def apply_freeze(updates: UpdatesLike | None = None, params: Selection = None, u
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters to freeze, or a function that says of a parameter whether to. By default all parameters among
-        the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters to freeze, such as ``"^conv"``; by default all among the keys, as in :func:`apply_momentum`.
     until : hyper-parameter
         The number of updates for which they are frozen: the next is the first that moves them. A shared variable may be
         set to zero to unfreeze them at any time.
@@ -524,9 +521,8 @@ def apply_ema(
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed. What changes the parameters
         after the step, such as a projection, goes before the average.
-    params : iterable of shared variables, or callable, optional
-        The parameters to average, or a function that says of a parameter whether to. By default all parameters among
-        the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters to average, by default all among the keys, as in :func:`apply_momentum`.
     decay : hyper-parameter
         The decay :math:`\beta`: the average reaches back about :math:`1/(1-\beta)` updates.
     debias : bool
@@ -586,7 +582,7 @@ def apply_polyak_average(
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed. What changes the parameters
         after the step, such as a projection, goes before the average.
-    params : iterable of shared variables, or callable, optional
+    params : iterable of shared variables, str, callable or Ellipsis, optional
         The parameters to average, as in :func:`apply_ema`.
     begin : int
         The number :math:`b` of updates before those that are averaged; until then, the average is the parameter itself.
