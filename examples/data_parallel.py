@@ -92,7 +92,7 @@ def main(argv=None):
     loss = (weights * losses).sum() / weights.sum()
     updates = optimizer(args.optimizer)(loss, params)
     epoch = pytensor.shared(0, name="epoch")
-    run = dict.fromkeys([*updates, epoch])
+    run = updates | {epoch: epoch}
     if args.checkpoint and args.checkpoint.exists():
         try:
             symupdates.load(args.checkpoint, run)

@@ -284,12 +284,13 @@ def main(argv=None):
     updates = training_rule(args, rate, args.epochs * batches)(loss, params)
 
     # All that moves in a run, as shared variables: those that the updates move, and those moved here. A checkpoint is
-    # of the keys of a dict; what they are updated to is of no interest to it.
+    # of the keys of a dict; what they are updated to is of no interest to it, so that it may be themselves.
     generator = pytensor.shared(rng, name="rng")
     epoch = pytensor.shared(0, name="epoch")
     history = pytensor.shared(np.full((max(args.epochs, 1000), len(MEASURES)), np.nan), name="history")
     if args.checkpoint:
-        run = dict.fromkeys([*option_keys(args, rate, x, y, x_test, y_test), *updates, generator, epoch, history])
+        run = [*option_keys(args, rate, x, y, x_test, y_test), *updates, generator, epoch, history]
+        run = {variable: variable for variable in run}
         if args.checkpoint.exists():
             try:
                 symupdates.load(args.checkpoint, run)

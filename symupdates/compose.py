@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
@@ -17,14 +16,18 @@ from symupdates.core import (
     called,
     check_optimizer,
     extend,
+    flag,
     get_or_compute_grads,
     is_state,
     prepare,
     whole_number,
 )
+from symupdates.core.checks import check_updates
 from symupdates.core.names import parameter_names
 from symupdates.core.parameters import check_params, whole_params
+from symupdates.core.places import whole
 from symupdates.core.program import names_of
+from symupdates.core.selectors import checked_selector, select
 from symupdates.core.state import Group, advances, within
 from symupdates.typing import (
     GroupLike,
@@ -125,7 +128,7 @@ def merge(*dicts: UpdatesLike) -> Updates:
     Raises
     ------
     TypeError
-        If one is not a dict.
+        If one is not a dict of shared variables and expressions of their next values.
     ValueError
         If a variable is updated by more than one of them, to different values: all of them are named. State that
         advances by itself, such as the count of a gradient transform whose gradients went to two rules, is no conflict:
@@ -133,8 +136,7 @@ def merge(*dicts: UpdatesLike) -> Updates:
     """
     merged, conflicts = OrderedDict(), []
     for updates in dicts:
-        if not isinstance(updates, dict):
-            raise TypeError(f"merge takes updates dicts, not {updates!r}.")
+        check_updates("merge", updates)
         for variable, value in updates.items():
             if variable not in merged or merged[variable] is value:
                 merged[variable] = value
@@ -174,7 +176,8 @@ def partition(*groups: GroupLike, **named_groups: GroupLike) -> Optimizer:
         A selector is a list of parameters; a string, which is a regular expression that is searched for in the name
         of a parameter (``param[i]`` for an unnamed one); a function that says of a parameter whether it belongs; or
         an Ellipsis, ``...``, for all the rest. A parameter belongs to the first group that selects it. An optimizer
-        is a rule, a partial of one, a :func:`chain`, or None, to leave the group as it is.
+        is a rule, a partial of one, a :func:`chain`, or None, to leave the group as it is. Only an Ellipsis and an
+        empty list may be left without parameters.
     **named_groups : pairs of a selector and an optimizer
         More groups, after the others, which have names. What belongs to the optimizer of such a group as a whole, its
         counts and hyper-parameters, is named after it: ``conv/adam/learning_rate``. In a group without a name, that is
@@ -192,7 +195,9 @@ def partition(*groups: GroupLike, **named_groups: GroupLike) -> Optimizer:
     TypeError
         If a group is not such a pair.
     ValueError
-        When it is called: if a parameter belongs to no group, or a list names one that is not among the parameters.
+        If a string is no regular expression. When it is called: if a parameter belongs to no group, or a list names one
+        that is not among the parameters; if a pattern or function selects none of them, or a group is left without any,
+        as others before it have those that it selects.
 
     Notes
     -----
@@ -218,8 +223,7 @@ def partition(*groups: GroupLike, **named_groups: GroupLike) -> Optimizer:
     for key, group in groups.items():
         if not (isinstance(group, tuple | list) and len(group) == 2 and (group[1] is None or callable(group[1]))):
             raise TypeError(f"partition: groups[{key!r}] must be a pair (selector, optimizer), but {group!r} is not.")
-    for selector, _ in groups.values():
-        selector_of(selector)
+        groups[key] = (checked_selector(selector_name(key), group[0]), group[1])
     return partitioned(groups=groups)
 
 
@@ -232,17 +236,7 @@ def partitioned(
     groups: Mapping[int | str, GroupLike],
 ) -> Iterable[Updates]:
     params = check_params(params)
-    names = parameter_names(params)
-    for selector, _ in groups.values():
-        if isinstance(selector, tuple | list) and (absent := [str(p) for p in selector if p not in params]):
-            raise ValueError(f"a group has {', '.join(absent)}, which is not among the parameters {names}.")
-    selectors = {key: selector_of(selector) for key, (selector, _) in groups.items()}
-    members = {key: [] for key in groups}
-    for i, (p, name) in enumerate(zip(params, names, strict=True)):
-        group = next((key for key, selects in selectors.items() if selects(p, name)), None)
-        if group is None:
-            raise ValueError(f"parameter {name} belongs to no group; add (..., optimizer) for all the rest.")
-        members[group].append(i)
+    members = divided(params, {key: selector for key, (selector, _) in groups.items()})
     grads = get_or_compute_grads(loss_or_grads, params)
     dicts = []
     for key, (_, optimizer) in groups.items():
@@ -276,7 +270,7 @@ def accumulate(optimizer: OptimizerLike, every: int = 4, mean: bool = True) -> O
     Raises
     ------
     TypeError
-        If `optimizer` is not callable.
+        If `optimizer` is not callable, or `mean` is not a bool.
     ValueError
         If `every` is not a whole number of at least 1.
 
@@ -300,6 +294,7 @@ def accumulate(optimizer: OptimizerLike, every: int = 4, mean: bool = True) -> O
     """
     check_optimizer("accumulate: optimizer", optimizer)
     whole_number("accumulate: every", every)
+    flag("accumulate: mean", mean)
     return accumulated(optimizer=optimizer, every=every, mean=mean)
 
 
@@ -354,18 +349,29 @@ def call(name, stage, data, params):
     return called(name, stage, data, kind=kind, **({"params": params} if takes and own is None else {}))
 
 
-def selector_of(selector):
-    """A function that says of a parameter and its name whether the selector selects it."""
-    if selector is ...:
-        return lambda p, name: True
-    if isinstance(selector, str):
-        pattern = re.compile(selector)
-        return lambda p, name: pattern.search(name) is not None
-    if isinstance(selector, tuple | list):
-        chosen = set(selector)
-        return lambda p, name: p in chosen
-    if callable(selector):
-        return lambda p, name: bool(selector(p))
-    raise TypeError(
-        f"a selector is a list of parameters, a string, a function of a parameter, or ..., not {selector!r}."
-    )
+def selector_name(key):
+    return f"partition: the selector of groups[{key!r}]"
+
+
+def divided(params, selectors):
+    """The places of the parameters of each group: a parameter belongs to the first whose selector selects it."""
+    names = parameter_names(params)
+    members, taken = {}, {}
+    for key, selector in selectors.items():
+        selected = dict.fromkeys(map(whole, select(selector_name(key), selector, params, names)))
+        if absent := [str(p) for p in selected if p not in map(whole, params)]:
+            raise ValueError(
+                f"{selector_name(key)} has {', '.join(absent)}, not among the parameters {', '.join(names)}."
+            )
+        places = [i for i, p in enumerate(params) if whole(p) in selected]
+        members[key] = [i for i in places if i not in taken]
+        if places and not members[key] and selector is not ...:
+            told = ", ".join(f"{names[i]} in groups[{taken[i]!r}]" for i in places)
+            raise ValueError(
+                f"{selector_name(key)} selects only what groups before it have: {told}. A parameter belongs to the "
+                "first group that selects it; put the narrower group first, or leave one out."
+            )
+        taken |= dict.fromkeys(members[key], key)
+    if rest := [name for i, name in enumerate(names) if i not in taken]:
+        raise ValueError(f"partition: no group has {', '.join(rest)}; add (..., optimizer) for all the rest.")
+    return members

@@ -7,15 +7,16 @@ advance their step. The result has the shape and dtype of `x`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, overload
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
-from pytensor.tensor.type import DenseTensorType
 from pytensor.tensor.variable import TensorVariable
 
-from symupdates.core import astype, awaits, total
+from symupdates.core import astype, awaits, flag, total
+from symupdates.core.checks import float_tensors, listed, tensor_of
 from symupdates.core.hyper import resolve, scalar
 from symupdates.core.types import largest_dtype
 from symupdates.typing import Gradients, Hyper, Number
@@ -31,15 +32,6 @@ __all__ = [
     "total_norm_constraint",
     "unit_norm",
 ]
-
-
-def float_tensor(x, name):
-    """`x` as a tensor variable, after refusing what has no norm to bound."""
-    if x is not None:
-        tensor = pt.as_tensor_variable(x)
-        if isinstance(tensor.type, DenseTensorType) and tensor.dtype.startswith("float"):
-            return tensor
-    raise TypeError(f"{name} must be a dense tensor variable of float dtype, not {x!r}.")
 
 
 def unit_axes(ndim):
@@ -60,10 +52,30 @@ def shrink(norm, bound):
 def axes_of(x, axes, function, name):
     """The axes to sum over: those given, or by default the inputs of each unit."""
     if axes is not None:
-        return tuple(axes) if isinstance(axes, Iterable) else (axes,)
+        return checked_axes(x, axes, f"{function}: {name}")
     if 2 <= x.ndim <= 5:
         return unit_axes(x.ndim)
     raise ValueError(f"{function}: Unsupported tensor dimensionality {x.ndim} of {x}. Must specify `{name}`.")
+
+
+def checked_axes(x, axes, name):
+    """The axes as a tuple, after refusing what are none of `x`; None for None, which is all of them."""
+    if axes is None:
+        return None
+    axes = (axes,) if isinstance(axes, int | np.integer) else tuple(listed(name, axes, "whole numbers"))
+    for axis in axes:
+        if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
+            raise TypeError(f"{name} must be a whole number, or a list of them, not {axis!r}.")
+        if not -x.ndim <= axis < x.ndim:
+            raise ValueError(f"{name}: there is no axis {axis}; {x} has {x.ndim} dimension(s).")
+    if len({axis % x.ndim for axis in axes}) < len(axes):
+        raise ValueError(f"{name} has an axis twice: {axes}.")
+    return axes
+
+
+def checked_axis(x, axis, name):
+    """The same of a single axis, as a number."""
+    return None if axis is None else checked_axes(x, (axis,), name)[0]
 
 
 # --- Lasagne's constraints --------------------------------------------------------------------------------------------
@@ -120,7 +132,7 @@ def norm_constraint(
     .. [1] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov (2014). Dropout: a simple way to
        prevent neural networks from overfitting, section 5.1. JMLR 15.
     """
-    x = float_tensor(tensor_var, "norm_constraint: tensor_var")
+    x = tensor_of("norm_constraint: tensor_var", tensor_var, "float")
     axes = axes_of(x, norm_axes, "norm_constraint", "norm_axes")
     max_norm = astype(scalar("norm_constraint: max_norm", max_norm), x.dtype)
     epsilon = astype(scalar("norm_constraint: epsilon", epsilon), x.dtype)
@@ -165,9 +177,10 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
     Raises
     ------
     TypeError
-        If one of the tensors is None or not a float tensor; if `max_norm` or `epsilon` is not real.
+        If one of the tensors is None or not a float tensor, or they are in no list; if `max_norm` or `epsilon` is not
+        real.
     ValueError
-        If `max_norm` or `epsilon` is not a scalar.
+        If `max_norm` or `epsilon` is not a scalar; if there are no tensors, unless by an empty list.
 
     Notes
     -----
@@ -188,7 +201,8 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
     ----------
     .. [1] R. Pascanu, T. Mikolov and Y. Bengio (2013). On the difficulty of training recurrent neural networks. ICML.
     """
-    tensors = [float_tensor(x, f"total_norm_constraint: tensor_vars[{i}]") for i, x in enumerate(tensor_vars)]
+    flag("total_norm_constraint: return_norm", return_norm)
+    tensors = float_tensors("total_norm_constraint: tensor_vars", tensor_vars)
     dtype = largest_dtype(tensors)
     max_norm, epsilon = resolve("total_norm_constraint", {"max_norm": max_norm, "epsilon": epsilon})(dtype)
     norm = total_norm(tensors, dtype)
@@ -202,7 +216,7 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
 
 def begin(function, x, **bounds):
     """The tensor, checked, and the bounds in its dtype."""
-    x = float_tensor(x, f"{function}: x")
+    x = tensor_of(f"{function}: x", x, "float")
     return x, *(astype(scalar(f"{function}: {name}", value), x.dtype) for name, value in bounds.items())
 
 
@@ -270,7 +284,7 @@ def unit_norm(x: Variable | None = None, axes: int | Sequence[int] | None = None
     Raises
     ------
     ValueError
-        If `axes` is not given, and `x` is not of 2 to 5 dimensions.
+        If `axes` is not given, and `x` is not of 2 to 5 dimensions; if an axis does not exist or stands there twice.
     """
     (x,) = begin("unit_norm", x)
     norm = pt.sqrt(total(x**2, axis=axes_of(x, axes, "unit_norm", "axes"), keepdims=True))
@@ -300,7 +314,7 @@ def max_norm(x: Variable | None = None, bound: Number = 3.0, axes: int | Sequenc
     Raises
     ------
     ValueError
-        If `axes` is not given, and `x` is not of 2 to 5 dimensions.
+        If `axes` is not given, and `x` is not of 2 to 5 dimensions; if an axis does not exist or stands there twice.
 
     References
     ----------
@@ -334,7 +348,7 @@ def l2_ball(x: Variable | None = None, radius: Number = 1.0, axes: int | Sequenc
         Its projection; within the ball unchanged, to the last bit.
     """
     x, radius = begin("l2_ball", x, radius=radius)
-    return within(x, radius, axes)
+    return within(x, radius, checked_axes(x, axes, "l2_ball: axes"))
 
 
 @awaits("x")
@@ -365,6 +379,7 @@ def simplex(x: Variable | None = None, total: Number = 1.0, axis: int | None = N
        learning in high dimensions. ICML.
     """
     x, total = begin("simplex", x, total=total)
+    axis = checked_axis(x, axis, "simplex: axis")
     return pt.maximum(x - threshold(x, total, axis), pt.zeros_like(x))
 
 
@@ -392,6 +407,7 @@ def l1_ball(x: Variable | None = None, radius: Number = 1.0, axis: int | None = 
        learning in high dimensions. ICML.
     """
     x, radius = begin("l1_ball", x, radius=radius)
+    axis = checked_axis(x, axis, "l1_ball: axis")
     size = pt.abs(x)
     inside = total(size, axis=axis, keepdims=True) <= radius
     return pt.switch(inside, x, pt.sign(x) * pt.maximum(size - threshold(size, radius, axis), pt.zeros_like(x)))

@@ -12,10 +12,12 @@ from typing import Literal, overload
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
-from symupdates.constraints import float_tensor, shrink, total_norm, unit_axes
-from symupdates.core import astype, awaits, total
+from symupdates.constraints import shrink, total_norm, unit_axes
+from symupdates.core import astype, awaits, flag, total
+from symupdates.core.checks import float_tensors
 from symupdates.core.hyper import resolve
-from symupdates.core.parameters import check_params
+from symupdates.core.names import parameter_names
+from symupdates.core.parameters import check_grads, check_params
 from symupdates.core.state import Call
 from symupdates.core.types import largest_dtype
 from symupdates.random import new_generator, normal
@@ -38,15 +40,15 @@ __all__ = [
 
 def begin(function, grads, call=None, **hyper):
     """The gradients as a list of tensors, checked, and the hyper-parameters as a function of the dtype."""
-    tensors = [float_tensor(g, f"{function}: grads[{i}]") for i, g in enumerate(grads)]
-    return tensors, resolve(function, hyper, call)
+    return float_tensors(f"{function}: grads", grads), resolve(function, hyper, call)
 
 
 def with_params(function, grads, params):
-    """The gradients with their parameters, checked to be as many."""
-    params = check_params(params)
+    """The gradients with their parameters, checked to be as many and of their shapes."""
+    params = check_params(params, f"{function}: params")
     if len(grads) != len(params):
         raise ValueError(f"{function}: got {len(grads)} gradients for {len(params)} parameters.")
+    check_grads(grads, params, parameter_names(params))
     return zip(grads, params, strict=True)
 
 
@@ -146,6 +148,7 @@ def clip_by_total_norm(grads=None, max_norm=1.0, return_norm=False):
     ----------
     .. [1] R. Pascanu, T. Mikolov and Y. Bengio (2013). On the difficulty of training recurrent neural networks. ICML.
     """
+    flag("clip_by_total_norm: return_norm", return_norm)
     grads, hyper = begin("clip_by_total_norm", grads, max_norm=max_norm)
     dtype = largest_dtype(grads)
     norm = total_norm(grads, dtype)
@@ -185,7 +188,7 @@ def clip_adaptively(
     Raises
     ------
     ValueError
-        If there are not as many parameters as gradients.
+        If there are not as many parameters as gradients, or they cannot have the same shape.
 
     Notes
     -----
@@ -334,7 +337,7 @@ def add_l2(
     Raises
     ------
     ValueError
-        If there are not as many parameters as gradients.
+        If there are not as many parameters as gradients, or they cannot have the same shape.
 
     Notes
     -----
@@ -371,7 +374,7 @@ def add_l1(
     Raises
     ------
     ValueError
-        If there are not as many parameters as gradients.
+        If there are not as many parameters as gradients, or they cannot have the same shape.
     """
     grads, hyper = begin("add_l1", grads, coefficient=coefficient)
     return [

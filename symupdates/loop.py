@@ -9,7 +9,6 @@ from typing import overload
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
@@ -18,6 +17,8 @@ from pytensor.tensor.type import DenseTensorType
 from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core import like, whole_number
+from symupdates.core.checks import check_updates, listed, tensor_of
+from symupdates.core.depth import deep_graphs
 from symupdates.core.program import moved
 from symupdates.core.types import describe_shape
 from symupdates.typing import Updates, UpdatesLike
@@ -39,6 +40,7 @@ def loop(
     sequences: Mapping[Variable, Variable | np.ndarray] | None = None,
     n_steps: int | Variable | None = None,
 ) -> tuple[list[TensorVariable], Updates]: ...
+@deep_graphs()
 def loop(outputs, updates, sequences=None, n_steps=None):
     """Make many steps of one: an epoch, or a whole run, in a single call of the compiled function.
 
@@ -114,13 +116,13 @@ def loop(outputs, updates, sequences=None, n_steps=None):
     ((10,), [1.0, -2.0, 3.0], 300)
     """
     single = isinstance(outputs, Variable)
-    outputs = checked_outputs([outputs] if single else outputs or ())
+    outputs = checked_outputs([outputs] if single else () if outputs is None else outputs)
     given = checked_updates(updates)
     updates = OrderedDict(
         (v, x) for v, x in moved(given, outputs).items() if v in given or v.default_update is not None
     )
     expressions = [*outputs, *updates.values()]
-    sequences = checked_sequences(sequences or {}, updates, set(ancestors(expressions)))
+    sequences = checked_sequences({} if sequences is None else sequences, updates, set(ancestors(expressions)))
     n = number_of_steps(sequences, n_steps)
 
     def step(*values):
@@ -156,7 +158,7 @@ def is_generator(variable):
 
 
 def checked_outputs(outputs):
-    outputs = list(outputs)
+    outputs = listed("loop: outputs", outputs, "tensor variables", ordered=True)
     for x in outputs:
         if not (isinstance(x, Variable) and isinstance(x.type, DenseTensorType)):
             raise TypeError(f"loop: the outputs must be dense tensor variables, to be stacked, but {x!r} is not.")
@@ -165,11 +167,8 @@ def checked_outputs(outputs):
 
 def checked_updates(updates):
     """The updates, each value with the type of its key, after refusing what cannot be carried."""
-    if not isinstance(updates, dict):
-        raise TypeError(f"loop: updates must be a dict of shared variables and their next values, not {updates!r}.")
+    check_updates("loop", updates)
     for key in updates:
-        if not isinstance(key, SharedVariable):
-            raise TypeError(f"loop: the keys of updates must be shared variables, but {key!r} is not.")
         if not isinstance(key.type, DenseTensorType | RandomType):
             raise TypeError(
                 f"loop: {key.name or key} has type {key.type}, which cannot be carried from step to step; dense "
@@ -180,6 +179,11 @@ def checked_updates(updates):
 
 def checked_sequences(sequences, updates, read):
     """The sequences as tensors, after refusing those that are no stack of what their variable is in one step."""
+    if not isinstance(sequences, Mapping):
+        raise TypeError(
+            "loop: sequences must be a dict of inputs of the step and, for each, what it is in all steps, such as "
+            f"{{x: xs}}, not {sequences!r}."
+        )
     checked = {}
     for x, xs in sequences.items():
         if not (isinstance(x, Variable) and isinstance(x.type, DenseTensorType)):
@@ -193,7 +197,7 @@ def checked_sequences(sequences, updates, read):
                 f"loop: neither outputs nor updates depend on {x}; give the variable that the loss was built with, or "
                 "leave the sequence out."
             )
-        xs = checked[x] = pt.as_tensor_variable(xs)
+        xs = checked[x] = tensor_of(f"loop: the sequence of {x}", xs)
         if xs.ndim != x.ndim + 1 or any(
             None not in (n, m) and n != m for n, m in zip(xs.type.shape[1:], x.type.shape, strict=True)
         ):

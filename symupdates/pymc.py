@@ -31,7 +31,9 @@ from pytensor.tensor.type import DenseTensorType
 from pytensor.tensor.variable import TensorVariable
 
 from symupdates.compose import merge
-from symupdates.core import called, check_optimizer, whole_number
+from symupdates.core import called, check_optimizer, flag, whole_number
+from symupdates.core.checks import listed
+from symupdates.random import checked_seed
 from symupdates.rules.adam import adam
 from symupdates.state import to_numpy
 from symupdates.transforms import swap_averages
@@ -94,9 +96,9 @@ def shared_values(
     ValueError
         For discrete variables; for `vars` that are not free variables of the model; if the model has none.
     """
-    model = pm.modelcontext(model)
+    model = in_context(model)
     chosen = chosen_values(model, vars)
-    point = initial_point(model, start, seed)
+    point = initial_point(model, start, checked_seed("shared_values", seed))
     return OrderedDict((v, new_shared(v, point[v.name])) for v in chosen)
 
 
@@ -125,7 +127,8 @@ def negative_logp(
     ValueError
         If a value variable is not among `values`.
     """
-    model = pm.modelcontext(model)
+    flag("negative_logp: jacobian", jacobian)
+    model = in_context(model)
     check_complete(values, model)
     return graph_replace(-model.logp(jacobian=jacobian), values, strict=False)
 
@@ -143,6 +146,7 @@ def as_point(values: Mapping[TensorVariable, SharedVariable]) -> dict[str, np.nd
     dict
         Names, such as ``sigma_log__``, and NumPy arrays: what ``model.compile_logp()`` and ``start`` take.
     """
+    check_values(values)
     return {v.name: np.array(shared.get_value(), dtype=v.dtype) for v, shared in values.items()}
 
 
@@ -170,7 +174,8 @@ def as_estimate(
     ValueError
         If a value variable is not among `values`.
     """
-    model = pm.modelcontext(model)
+    flag("as_estimate: include_transformed", include_transformed)
+    model = in_context(model)
     check_complete(values, model)
     transformed = {v for v in model.value_vars if v.name != model.values_to_rvs[v].name}
     outputs = [v for v in model.unobserved_value_vars if include_transformed or v not in transformed]
@@ -199,8 +204,23 @@ def random_updates(outputs: Variable | Iterable[Variable]) -> OrderedDict[Shared
     ``pm.compile`` finds them by itself, but in the outputs of a function only, not in its updates. What
     :mod:`symupdates.random` draws needs none of it: every rule's dict advances that.
     """
-    outputs = [outputs] if isinstance(outputs, Variable) else list(outputs)
+    outputs = [outputs] if isinstance(outputs, Variable) else listed("random_updates: outputs", outputs, "variables")
+    if strange := [x for x in outputs if not isinstance(x, Variable)]:
+        raise TypeError(f"random_updates: outputs must be variables, but {strange[0]!r} is not.")
     return OrderedDict(collect_default_updates(outputs))
+
+
+def in_context(model):
+    """The model that is meant."""
+    model = pm.modelcontext(model)
+    if not isinstance(model, pm.Model):
+        raise TypeError(f"model must be a pymc.Model, not {model!r}.")
+    return model
+
+
+def check_mapping(name, given):
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{name} must be a dict, not {given!r}.")
 
 
 def chosen_values(model, vars):
@@ -211,7 +231,7 @@ def chosen_values(model, vars):
     else:
         if isinstance(vars, str | Variable):
             raise TypeError(f"vars must be a list of variables or names, not {vars!r}; write [{vars!r}].")
-        given = [model[v] if isinstance(v, str) else v for v in vars]
+        given = [model.named_vars.get(v, v) if isinstance(v, str) else v for v in listed("vars", vars, "variables")]
         given = [model.rvs_to_values.get(v, v) for v in given]
         if strange := [str(getattr(v, "name", None) or v) for v in given if v not in model.value_vars]:
             raise ValueError(
@@ -231,14 +251,21 @@ def chosen_values(model, vars):
     return chosen
 
 
+def check_values(values):
+    check_mapping("values", values)
+    if strange := [v for v in values if not isinstance(v, Variable)]:
+        raise TypeError(f"the keys of values must be value variables of the model, but {strange[0]!r} is not.")
+
+
 def check_complete(values, model):
+    check_values(values)
     if absent := [v.name for v in model.value_vars if v not in values]:
         raise ValueError(f"values lack {', '.join(absent)}; give every value variable of the model one.")
 
 
 def initial_point(model, start, seed):
-    if start is not None and not isinstance(start, Mapping):
-        raise TypeError(f"start must be a dict of names and values, not {start!r}.")
+    if start is not None:
+        check_mapping("start", start)
     try:
         return make_initial_point_fn(model=model, overrides=dict(start or {}))(seed)
     except KeyError as error:
@@ -399,9 +426,11 @@ class MAP:
     ):
         optimizer = adam(learning_rate=0.01) if optimizer is None else optimizer
         check_optimizer("map_estimate: optimizer", optimizer)
-        self.model = pm.modelcontext(model)
+        if compile_kwargs is not None:
+            check_mapping("map_estimate: compile_kwargs", compile_kwargs)
+        self.model = in_context(model)
         chosen = chosen_values(self.model, vars)
-        self._start = initial_point(self.model, start, seed)
+        self._start = initial_point(self.model, start, checked_seed("map_estimate", seed))
         every = OrderedDict((v, new_shared(v, self._start[v.name])) for v in self.model.value_vars)
         self.values = OrderedDict((v, every[v]) for v in chosen)
         self.params = list(self.values.values())
@@ -451,6 +480,10 @@ class MAP:
             fault, and the remedies.
         """
         whole_number("map_estimate: steps", steps, least=0)
+        flag("map_estimate: progressbar", progressbar)
+        callbacks = listed("map_estimate: callbacks", callbacks, "functions")
+        if strange := [f for f in callbacks if not callable(f)]:
+            raise TypeError(f"map_estimate: callbacks must be functions, but {strange[0]!r} is not.")
         done = len(self.losses)
         losses = np.concatenate([self.losses, np.full(steps, np.nan)])
         self.stopped = None
@@ -501,7 +534,7 @@ class MAP:
         ValueError
             If there are no averages.
         """
-        if averages:
+        if flag("map_estimate: averages", averages):
             swap_averages(self.updates)
         try:
             return as_estimate(self._every, self.model, include_transformed)
@@ -643,11 +676,15 @@ class Optimizer:
         seed: int | None = None,
     ):
         check_optimizer("symupdates.pymc.Optimizer: optimizer", optimizer)
+        if not isinstance(inference, pm.Inference | None):
+            raise TypeError(
+                f"symupdates.pymc.Optimizer: inference must be one of PyMC's, such as pm.ADVI(), not {inference!r}."
+            )
         self.optimizer = optimizer
         self.inference = inference
         self.n_mc = whole_number("symupdates.pymc.Optimizer: n_mc", n_mc)
-        self.fixed_draws = fixed_draws
-        self.seed = seed
+        self.fixed_draws = flag("symupdates.pymc.Optimizer: fixed_draws", fixed_draws)
+        self.seed = checked_seed("symupdates.pymc.Optimizer", seed)
         self.updates = None
         if inference is None and fixed_draws:
             raise ValueError("symupdates.pymc.Optimizer: fixed_draws are those of an inference; give it as well.")

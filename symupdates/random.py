@@ -16,7 +16,8 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.variable import TensorVariable
 
-from symupdates.core import Step, astype
+from symupdates.core import Step, astype, whole_number
+from symupdates.core.checks import tensor_of
 from symupdates.core.state import Call, advance, call_state
 from symupdates.typing import Seed
 
@@ -46,11 +47,23 @@ def new_generator(rule: str | Call, seed: Seed = None) -> TensorSharedVariable:
     ValueError, TypeError
         If `seed` is negative, or not made of integers.
     """
-    key = np.random.SeedSequence(seed).generate_state(2)
+    if not isinstance(rule, str | Call):
+        raise TypeError(f"new_generator: rule must be the name of one, or the call of a step, not {rule!r}.")
     call = rule if isinstance(rule, Call) else Call(rule)
+    key = np.random.SeedSequence(checked_seed(call.rule, seed)).generate_state(2)
     generator = call_state(call, "rng", np.array([*key, 0]), "uint32", (3,))
     advance(generator, generator + np.array([0, 0, 1], "uint32"))
     return generator
+
+
+def checked_seed(rule, seed):
+    """A seed, after refusing what is none."""
+    words = [] if seed is None else seed if isinstance(seed, list | tuple | np.ndarray) else [seed]
+    if not all(isinstance(word, int | np.integer) and not isinstance(word, bool) for word in words):
+        raise TypeError(f"{rule}: seed must be a whole number, a sequence of them, or None, not {seed!r}.")
+    if any(word < 0 for word in words):
+        raise ValueError(f"{rule}: seed must not be negative, but it is {seed!r}.")
+    return seed
 
 
 def normal(generator: Variable, x: Variable, stream: int = 0) -> TensorVariable:
@@ -76,7 +89,7 @@ def normal(generator: Variable, x: Variable, stream: int = 0) -> TensorVariable:
     .. [1] G. E. P. Box and M. E. Muller (1958). A note on the generation of random normal deviates. Annals of
        Mathematical Statistics 29(2).
     """
-    words = random_words(generator, x, stream)
+    x, words = random_words("normal", generator, x, stream, "float")
     u, v = (astype(word, x.dtype) * scale(x, 2.0**-32) + scale(x, 2.0**-33) for word in words)
     return pt.sqrt(scale(x, -2.0) * pt.log(u)) * pt.cos(scale(x, 2 * np.pi) * v)
 
@@ -97,6 +110,8 @@ def normals(step: Step, seed: Seed = None) -> Callable[[Variable], TensorVariabl
         A function of a parameter, which gives independent draws for its elements, in its dtype. Its position among the
         parameters is the stream.
     """
+    if not isinstance(step, Step):
+        raise TypeError(f"normals: step must be what symupdates.core.prepare or extend gave the rule, not {step!r}.")
     generator = new_generator(step.call, seed)
     return lambda p: normal(generator, p, stream=step.params.index(p))
 
@@ -119,13 +134,17 @@ def rademacher(generator: Variable, x: Variable, stream: int = 0) -> TensorVaria
         Independent draws, of a random bit each: one where it is 0. They are exact, and so the same on every backend to
         the last bit.
     """
-    word, _ = random_words(generator, x, stream)
+    x, (word, _) = random_words("rademacher", generator, x, stream)
     return 1 - 2 * astype(word // np.uint32(2**31), x.dtype)
 
 
-def random_words(generator, x, stream):
-    """Two words of 32 random bits for each element of a tensor."""
-    return threefry(generator[0], add(generator[1], np.uint32(stream)), generator[2], places(x))
+def random_words(function, generator, x, stream, dtype=""):
+    """A tensor, checked to be of that dtype; and two words of 32 random bits for each of its elements."""
+    if not isinstance(generator, Variable) or getattr(generator.type, "dtype", None) != "uint32" or generator.ndim != 1:
+        raise TypeError(f"{function}: generator must be what new_generator made, not {generator!r}.")
+    x = tensor_of(f"{function}: x", x, dtype)
+    stream = np.uint32(whole_number(f"{function}: stream", stream, least=0) % 2**32)
+    return x, threefry(generator[0], add(generator[1], stream), generator[2], places(x))
 
 
 def scale(x, number):
@@ -161,6 +180,8 @@ def threefry(
     .. [1] J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw (2011). Parallel random numbers: as easy as 1, 2, 3.
        SC11.
     """
+    words = {"key0": key0, "key1": key1, "counter0": counter0, "counter1": counter1}
+    key0, key1, counter0, counter1 = (tensor_of(f"threefry: {name}", word, "uint32") for name, word in words.items())
     keys = [key0, key1, key0 ^ key1 ^ PARITY]
     x, y = add(counter0, keys[0]), add(counter1, keys[1])
     for i in range(20):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pytensor.tensor as pt
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.tensor.type import DenseTensorType
 
+from symupdates.core.checks import tensor_of
 from symupdates.core.places import RowsTag
 from symupdates.typing import Rows
 
@@ -107,7 +107,7 @@ def rows(table: SharedVariable, index: Variable | np.ndarray | Sequence[int]) ->
         raise TypeError(f"rows: the table must be a shared dense tensor, not {table!r}.")
     if table.ndim == 0:
         raise ValueError(f"rows: {table} is a scalar, which has no rows; give it as a parameter itself.")
-    index = pt.as_tensor_variable(np.asarray(index, "int64") if isinstance(index, list) and not index else index)
+    index = tensor_of("rows: the index", np.asarray(index, "int64") if isinstance(index, list) and not index else index)
     if np.dtype(index.dtype).kind not in "iu":
         raise TypeError(
             f"rows: the index must be of integers, but {index} has dtype {index.dtype}"

@@ -26,8 +26,9 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
-from symupdates.core import astype
+from symupdates.core import astype, flag, whole_number
 from symupdates.core.awaits import in_words
+from symupdates.core.checks import raised_by
 from symupdates.core.state import Call, advance, call_state
 from symupdates.typing import Hyper, Number
 
@@ -162,6 +163,8 @@ def numbers(function, above=-np.inf, **values):
 def number(name, x, above=-np.inf, kinds="a real number or a scalar variable"):
     if isinstance(x, Variable):
         return scalar_variable(name, x)
+    if type(x) is int and 2**63 <= abs(x) < 2**1023:
+        x = float(x)  # NumPy has no such integers
     if isinstance(x, list) or np.asarray(x).dtype.kind not in "iuf":
         raise TypeError(f"{name} must be {kinds}, not {x!r}.")
     if not (np.isfinite(x) and x > above):
@@ -178,9 +181,10 @@ def counts(function, least=1, **values):
 def count(name, x, least=1):
     if isinstance(x, Variable):
         return scalar_variable(name, x)
-    if number(name, x) != np.floor(x) or x < least:
+    value = number(name, x)
+    if value != np.floor(value) or x < least:
         raise ValueError(f"{name} must be a whole number of steps, at least {least}, but it is {x!r}.")
-    return int(x)
+    return whole_number(name, int(x), least)
 
 
 def sequence(function, name, x):
@@ -208,7 +212,7 @@ def pieces(function, boundaries, **parts):
 
 def choice(function, choices, **values):
     ((name, x),) = values.items()
-    if x not in choices:
+    if not isinstance(x, str) or x not in choices:
         raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, choices))}, not {x!r}.")
 
 
@@ -221,9 +225,13 @@ def part(name, x):
         return lambda step, xp: x
 
     def formula(step, xp):
-        value = x(step)
+        with raised_by(f"{name}, called with a step"):
+            value = x(step)
         if not isinstance(value, Variable):
-            return np.asarray(value, dtype="float64")
+            value = np.asarray(value)
+            if value.dtype.kind not in "iuf":
+                raise TypeError(f"{name} must return real numbers, or scalar variables, not {value!r}.")
+            return value.astype("float64")
         if xp is np:
             raise TypeError(f"{name} is symbolic, {value}: call the schedule with a symbolic step.")
         return value
@@ -503,6 +511,7 @@ def exponential_decay(
     (initial,) = numbers("exponential_decay", initial=initial)
     (rate,) = numbers("exponential_decay", above=0, rate=rate)
     (steps,) = counts("exponential_decay", steps=steps)
+    flag("exponential_decay: staircase", staircase)
     if final is not None:
         (final,) = numbers("exponential_decay", final=final)
         if not any(isinstance(x, Variable) for x in (initial, rate, final)):
@@ -551,6 +560,7 @@ def inverse_time_decay(initial: Number, rate: Number, steps: Number = 1, stairca
     (initial,) = numbers("inverse_time_decay", initial=initial)
     (rate,) = numbers("inverse_time_decay", above=0, rate=rate)
     (steps,) = counts("inverse_time_decay", steps=steps)
+    flag("inverse_time_decay: staircase", staircase)
     return lambda step, xp: (
         initial / (1 + rate * (ratio(step // steps, 1, xp) if staircase else ratio(step, steps, xp)))
     )

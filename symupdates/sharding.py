@@ -48,8 +48,11 @@ from pytensor.tensor.random.type import RandomType
 
 from symupdates import checkpoint
 from symupdates import state as states
-from symupdates.core import is_state
-from symupdates.core.program import moved
+from symupdates.core import flag, is_state
+from symupdates.core.checks import check_updates, shared_variables
+from symupdates.core.program import everything
+from symupdates.core.selectors import fits_none
+from symupdates.core.state import check_size
 from symupdates.modes import DonatingJAXLinker
 from symupdates.typing import Parameters, UpdatesLike
 
@@ -117,7 +120,8 @@ def place(
     ValueError
         For an axis that the mesh does not have, or that a layout has twice; a layout with more dimensions than the
         variable; a dimension that the devices do not divide; a pattern that fits no name; and if several processes
-        have different values. Nothing is placed then.
+        have different values. Nothing is placed then. A value that is set later and cannot be divided is refused by the
+        function that takes it.
 
     Notes
     -----
@@ -150,6 +154,10 @@ def place(
 def layout(updates, mesh, params, state):
     """The sharding of each key, after refusing what cannot be."""
     mesh = automatic(mesh)
+    if isinstance(updates, dict):
+        check_updates("place", updates)
+    else:
+        updates = {v: v for v in shared_variables("place", updates)}
     names = {variable: name for name, variable in states.named(updates).items() if is_array(name, variable)}
     check_patterns("params", params, [name for variable, name in names.items() if not is_state(variable)])
     check_patterns("state", state, [name for variable, name in names.items() if is_state(variable)])
@@ -184,8 +192,10 @@ def is_array(name, variable):
 def check_patterns(argument, layout, names):
     if isinstance(layout, Mapping):
         for pattern in layout:
+            if not isinstance(pattern, str):
+                raise TypeError(f"{argument}: a pattern of names is a string, not {pattern!r}.")
             if not any(fnmatchcase(name, pattern) for name in names):
-                raise ValueError(f"{argument}: the pattern {pattern!r} fits none of {', '.join(names)}.")
+                raise fits_none(argument, pattern, names)
 
 
 def followed(tag, specs):
@@ -250,7 +260,7 @@ def check_spec(name, spec, shape, mesh):
             raise ValueError(
                 f"{name}: {spec} divides dimension {d} of the shape {shape} among {devices} devices, and {shape[d]} "
                 "is no multiple of that. Divide another dimension, take another number of devices, or give the name of "
-                "the axis alone, which divides a dimension that it can; nothing was placed."
+                "the axis alone, which divides a dimension that it can."
             )
 
 
@@ -266,6 +276,12 @@ def check_alike(variables):
             f"the processes have different values of {', '.join(different)}; nothing was placed. Each has to build the "
             "same from the same seed, or load the same checkpoint, a file that all of them see."
         )
+
+
+def brought(name, value, sharding):
+    """A value that was set since its variable was placed, laid out like the one before."""
+    check_spec(name, sharding.spec, value.shape, sharding.mesh)
+    return put(value, sharding)
 
 
 def put(value, sharding):
@@ -314,8 +330,8 @@ class Program:
         """The shardings of the inputs, None where :func:`place` said nothing; and the inputs brought there."""
         shardings = tuple([place[0] for place in self.places])
         args = [
-            x if s is None or getattr(x, "sharding", None) == s else put(x, s)
-            for x, s in zip(args, shardings, strict=True)
+            x if s is None or getattr(x, "sharding", None) == s else brought(container.name, x, s)
+            for container, x, s in zip(self.containers, args, shardings, strict=True)
         ]
         for i in self.static:
             args[i] = int(args[i])
@@ -419,7 +435,13 @@ def feed(
     """
     if last not in ("refuse", "pad"):
         raise ValueError(f"last must be 'refuse' or 'pad', not {last!r}.")
-    axes = (axis,) if isinstance(axis, str) else tuple(axis)
+    flag("feed: local", local)
+    axes = (axis,) if isinstance(axis, str) else axis
+    if not isinstance(axes, tuple | list) or not all(isinstance(name, str) for name in axes):
+        raise TypeError(f"feed: axis must be the name of an axis of the mesh, or a tuple of names, not {axis!r}.")
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"feed: batches must be a list of batches, or another iterable of them, not {batches!r}.")
+    axes = tuple(axes)
     mesh = automatic(mesh)
     devices = number_of_devices("feed", axes, mesh)
     return fed(batches, NamedSharding(mesh, PartitionSpec(axes)), devices, last == "pad", local)
@@ -435,6 +457,8 @@ def fed(batches, sharding, devices, pad, local):
         told = f"feed: batch {number}"
         if not arrays or not all(x.ndim for x in arrays):
             raise ValueError(f"{told} has an array without a first dimension to divide, or no array.")
+        if strange := [str(x.dtype) for x in arrays if x.dtype.kind not in "biufc"]:
+            raise TypeError(f"{told} has an array of {strange[0]}; give arrays of numbers.")
         rows = len(arrays[0])
         if any(len(x) != rows for x in arrays):
             raise ValueError(
@@ -522,6 +546,7 @@ def gathered(variables):
     for name, variable in variables.items():
         value = variable.get_value(borrow=True)
         if isinstance(value, jax.Array) and not (value.is_fully_addressable or value.is_fully_replicated):
+            check_size(variable)
             yield name, np.asarray(multihost_utils.process_allgather(value, tiled=True), dtype=variable.dtype)
         else:
             yield name, states.borrowed_array(variable)
@@ -552,7 +577,7 @@ def bytes_per_device(updates: UpdatesLike | Parameters) -> BytesPerDevice:
         NumPy's count whole.
     """
     sizes = {False: 0, True: 0}
-    for variable in moved(updates) if isinstance(updates, dict) else updates:
+    for variable in everything("bytes_per_device", updates):
         if not isinstance(variable.type, RandomType):
             value = variable.get_value(borrow=True)
             shape = value.sharding.shard_shape(value.shape) if isinstance(value, jax.Array) else value.shape

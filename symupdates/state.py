@@ -22,9 +22,10 @@ from pytensor.tensor.variable import TensorVariable
 
 from symupdates.checkpoint import Checkpoint, Misfit, Stored, generator_text, stored_generator, write
 from symupdates.core import is_state
+from symupdates.core.checks import check_updates, shared_variables
 from symupdates.core.names import unique_names
-from symupdates.core.program import moved, named_hyper_tags, names_of
-from symupdates.core.state import initial_value
+from symupdates.core.program import everything, named_hyper_tags, names_of
+from symupdates.core.state import check_size, initial_value
 from symupdates.core.step import parameters_of
 from symupdates.typing import Parameters, StateLike, UpdatesLike
 
@@ -296,7 +297,7 @@ def reset(updates: UpdatesLike) -> None:
     updates : dict
         An updates dict.
     """
-    for variable in updates:
+    for variable in shared_variables("reset", updates):
         if is_state(variable):
             variable.set_value(initial_value(variable.tag.symupdates, variable.dtype))
 
@@ -318,7 +319,7 @@ def to_numpy(updates: UpdatesLike | Parameters) -> None:
         If values are divided among several processes; nothing is changed.
     """
     arrays = {}
-    for variable in moved(updates) if isinstance(updates, dict) else updates:
+    for variable in everything("to_numpy", updates):
         value = variable.get_value(borrow=True)
         if hasattr(value, "__array__") and not isinstance(value, np.ndarray):
             arrays[variable] = np.array(whole_array(variable, value))
@@ -356,12 +357,14 @@ def summary(updates: UpdatesLike) -> str:
     <BLANKLINE>
     1 parameter of 6 elements, 48 bytes; state of 56 bytes, 1.17 times the parameters
     """
+    check_updates("summary", updates)
     rows, parameters = [], set(parameters_of(updates))
     of_parameters, of_state, elements, others = 0, 0, 0, []
     for name, variable in named(updates).items():
         if isinstance(variable.type, RandomType):
             rows.append((name, "", "", "generator", "", ""))
             continue
+        check_size(variable)
         value = variable.get_value(borrow=True)
         shape, size = np.shape(value), np.size(value) * np.dtype(variable.dtype).itemsize
         rule, slot = variable.tag.symupdates[:2] if is_state(variable) else ("", "")
@@ -425,6 +428,7 @@ def hyperparameters(updates: UpdatesLike) -> OrderedDict[str, TensorVariable]:
     >>> [round(float(step()), 3) for _ in range(3)], round(float(rate.eval()), 3)
     ([0.1, 0.09, 0.08], 0.07)
     """
+    check_updates("hyperparameters", updates)
     return OrderedDict((name, tag.value) for name, tag in named_hyper_tags(updates).items())
 
 
@@ -472,10 +476,8 @@ def named(updates: UpdatesLike | Parameters) -> OrderedDict[str, SharedVariable]
     TypeError
         For a key that is not a shared variable.
     """
-    for variable in updates:
-        if not isinstance(variable, SharedVariable):
-            raise TypeError(f"the keys of updates must be shared variables, but {variable!r} is not.")
-    updates = updates if isinstance(updates, Mapping) else {variable: variable for variable in updates}
+    variables = shared_variables("named", updates)
+    updates = updates if isinstance(updates, Mapping) else {variable: variable for variable in variables}
     return OrderedDict((name, variable) for variable, name in names_of(updates).items())
 
 
@@ -486,6 +488,7 @@ def to_array(variable):
 
 def borrowed_array(variable):
     """The value as an array, which may be the variable's own."""
+    check_size(variable)
     if isinstance(variable.type, RandomType):
         return np.array(generator_text(variable))
     return whole_array(variable, value_of(variable))

@@ -12,11 +12,12 @@ from pytensor.graph.replace import graph_replace
 from pytensor.tensor.type import DenseTensorType
 
 from symupdates.constraints import non_negative, total_norm
-from symupdates.core import astype, awaits, extend, is_state, whole_number
+from symupdates.core import astype, awaits, extend, flag, is_state, whole_number
+from symupdates.core.checks import raised_by, shared_variables
 from symupdates.core.hyper import hyper_parameter, hyper_tags
 from symupdates.core.places import written
 from symupdates.core.program import moved, named_hyper_tags
-from symupdates.core.state import advance, call_state
+from symupdates.core.state import advance, call_state, check_size
 from symupdates.core.step import parameters_of
 from symupdates.core.types import largest_dtype
 from symupdates.typing import Hyper, ProjectionLike, Selection, Updates, UpdatesLike
@@ -55,11 +56,12 @@ def apply_momentum(updates: UpdatesLike | None = None, params: Selection = None,
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, optional
-        The variables to accelerate. By default the parameters among the keys, never optimizer state: Lasagne and PyMC
-        then accelerate the accumulators and counters of adaptive rules too, which ruins them. Parameters are told from
-        state by the tags of ours; if you have added float variables of your own, such as running statistics, name the
-        parameters.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters to accelerate: a list of them; a string, which is a regular expression that is searched for in
+        their names; or a function that says of a parameter whether it is one of these. By default, or by ``...``, all
+        parameters among the keys, never optimizer state: Lasagne and PyMC then accelerate the accumulators and counters
+        of adaptive rules too, which ruins them. Parameters are told from state by the tags of ours; if you have added
+        float variables of your own, such as running statistics, name the parameters.
     momentum : hyper-parameter
         The fraction :math:`\mu` of the velocity kept: a number, a scalar variable or a schedule.
 
@@ -73,7 +75,7 @@ def apply_momentum(updates: UpdatesLike | None = None, params: Selection = None,
     TypeError
         If `updates` is not a dict; for parameters and hyper-parameters as in :func:`~symupdates.sgd`.
     ValueError
-        If a parameter is not among the updates.
+        If a parameter is not among the updates; if a pattern or function selects none.
 
     Notes
     -----
@@ -111,8 +113,8 @@ def apply_nesterov_momentum(
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, optional
-        The variables to accelerate; by default the parameters among the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters to accelerate, by default all among the keys, as in :func:`apply_momentum`.
     momentum : hyper-parameter
         The fraction :math:`\mu` of the velocity kept: a number, a scalar variable or a schedule.
 
@@ -154,9 +156,9 @@ def apply_weight_decay(
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters that decay: a list of them, or a function that says of a parameter whether it does, such as
-        ``lambda p: p.ndim > 1``. By default all parameters among the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters that decay, such as ``lambda p: p.ndim > 1`` or ``"weight$"``; by default all among the keys, as
+        in :func:`apply_momentum`.
     weight_decay : hyper-parameter
         The strength :math:`\lambda`.
     learning_rate : hyper-parameter
@@ -207,9 +209,8 @@ def apply_scale(updates: UpdatesLike | None = None, params: Selection = None, sc
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters whose steps are scaled, or a function that says of a parameter whether they are. By default all
-        parameters among the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters whose steps are scaled, by default all among the keys, as in :func:`apply_momentum`.
     scale : hyper-parameter
         The factor :math:`s`.
 
@@ -245,9 +246,8 @@ def apply_lookahead(
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters that have slow weights, or a function that says so of a parameter. By default all parameters
-        among the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters that have slow weights, by default all among the keys, as in :func:`apply_momentum`.
     every : int
         The number :math:`k` of updates from one return to the next. 5 to 10 in the paper.
     alpha : hyper-parameter
@@ -301,9 +301,8 @@ def apply_projection(
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters to project, or a function that says of a parameter whether to. By default all parameters among
-        the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters to project, by default all among the keys, as in :func:`apply_momentum`.
     projection : callable
         A function of a tensor variable that returns one of the same shape: one of :mod:`symupdates.constraints`, such
         as ``simplex(axis=1)``, or any other.
@@ -341,7 +340,8 @@ def apply_projection(
         raise TypeError(f"apply_projection: projection must be a function of a tensor, not {projection!r}.")
     step = extend("apply_projection", updates, params)
     for p, p_next, () in step:
-        step[p] = projection(p_next)
+        with raised_by(f"the projection of apply_projection, called with the next value of {p}"):
+            step[p] = projection(p_next)
     return step.finish()
 
 
@@ -356,8 +356,8 @@ def apply_if_finite(updates: UpdatesLike | None = None, params: Selection = None
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters that are looked at and held, with their state; by default all parameters among the keys, as in
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters that are looked at and held, with their state; by default all among the keys, as in
         :func:`apply_momentum`.
     limit : int, optional
         After so many skipped updates in a row, let the next one through: what is then not finite is seen, and can be
@@ -372,7 +372,7 @@ def apply_if_finite(updates: UpdatesLike | None = None, params: Selection = None
     Raises
     ------
     ValueError
-        If `limit` is not a whole number of at least 1.
+        If `limit` is not a whole number of at least 1; if there are no parameters to look at.
 
     Notes
     -----
@@ -392,7 +392,7 @@ def apply_if_finite(updates: UpdatesLike | None = None, params: Selection = None
     changed = [(written(v, x) or (None, x))[1] for v, x in kept.items() if v.dtype.startswith("float")]
     sizes = [pt.abs(x) for x in changed]
     finite = [pt.all(size < np.asarray(np.inf, size.dtype)) for size in sizes]
-    return skip_unless(pt.all(pt.stack(finite)) if finite else pt.constant(True), step, limit, model)
+    return skip_unless(pt.all(pt.stack(finite)) if finite else pt.constant(np.True_), updates, step, limit, model)
 
 
 @awaits("updates")
@@ -409,9 +409,9 @@ def apply_if_small(
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters whose steps are measured together, and held with their state; by default all parameters among
-        the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters whose steps are measured together, and held with their state; by default all among the keys, as
+        in :func:`apply_momentum`.
     max_norm : hyper-parameter
         The bound :math:`c`, in units of the parameters.
     limit : int, optional
@@ -433,7 +433,8 @@ def apply_if_small(
     steps = [p_next - p for p, p_next, _ in step]
     dtype = largest_dtype(steps)
     (bound,) = step.hyper(dtype)
-    return skip_unless(total_norm(steps, dtype) <= bound, step, limit, of_the_model(updates, set(step.params)))
+    model = of_the_model(updates, set(step.params))
+    return skip_unless(total_norm(steps, dtype) <= bound, updates, step, limit, model)
 
 
 def of_the_model(updates, params):
@@ -449,8 +450,12 @@ def of_the_model(updates, params):
     }
 
 
-def skip_unless(is_good, step, limit, model):
+def skip_unless(is_good, updates, step, limit, model):
     """Hold the step unless `is_good` or the limit of skipped steps is reached, and count those skipped."""
+    if updates and not step.params:
+        raise ValueError(
+            f"apply_{step.rule}: params has no parameters to look at; leave it out for all that the dict updates."
+        )
     skipped, in_a_row = step.count("skipped"), step.count("in_a_row")
     is_open = is_good
     if limit is not None:
@@ -469,9 +474,8 @@ def apply_freeze(updates: UpdatesLike | None = None, params: Selection = None, u
     ----------
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed.
-    params : iterable of shared variables, or callable, optional
-        The parameters to freeze, or a function that says of a parameter whether to. By default all parameters among
-        the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters to freeze, such as ``"^conv"``; by default all among the keys, as in :func:`apply_momentum`.
     until : hyper-parameter
         The number of updates for which they are frozen: the next is the first that moves them. A shared variable may be
         set to zero to unfreeze them at any time.
@@ -517,9 +521,8 @@ def apply_ema(
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed. What changes the parameters
         after the step, such as a projection, goes before the average.
-    params : iterable of shared variables, or callable, optional
-        The parameters to average, or a function that says of a parameter whether to. By default all parameters among
-        the keys, as in :func:`apply_momentum`.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters to average, by default all among the keys, as in :func:`apply_momentum`.
     decay : hyper-parameter
         The decay :math:`\beta`: the average reaches back about :math:`1/(1-\beta)` updates.
     debias : bool
@@ -549,6 +552,7 @@ def apply_ema(
     .. [1] B. T. Polyak and A. B. Juditsky (1992). Acceleration of stochastic approximation by averaging. SIAM Journal
        on Control and Optimization 30(4).
     """
+    flag("apply_ema: debias", debias)
     step = extend("apply_ema", updates, params, decay=decay)
     for p, p_next, (beta,) in step:
         if debias:
@@ -578,7 +582,7 @@ def apply_polyak_average(
     updates : dict
         Shared variables and their next values, such as a rule returns. It is not changed. What changes the parameters
         after the step, such as a projection, goes before the average.
-    params : iterable of shared variables, or callable, optional
+    params : iterable of shared variables, str, callable or Ellipsis, optional
         The parameters to average, as in :func:`apply_ema`.
     begin : int
         The number :math:`b` of updates before those that are averaged; until then, the average is the parameter itself.
@@ -643,11 +647,12 @@ def averages(updates: UpdatesLike) -> OrderedDict[SharedVariable, SharedVariable
     Raises
     ------
     ValueError
-        If the dict keeps no averages.
+        If the dict keeps no averages, or a parameter has been resized since (see :func:`~symupdates.reset`).
     """
     found = OrderedDict()
-    for variable in updates:
+    for variable in shared_variables("averages", updates):
         if is_state(variable) and variable.tag.symupdates.slot == "average":
+            check_size(variable)
             found[variable.tag.symupdates.parameter] = variable
     if not found:
         raise ValueError("these updates keep no averages; add apply_ema(updates) or apply_polyak_average(updates).")

@@ -107,11 +107,12 @@ Hyper: TypeAlias = Number | ScheduleLike
 Seed: TypeAlias = int | Sequence[int] | None
 """The seed of random numbers; None for others in every run."""
 
-Selection: TypeAlias = Parameters | Callable[[TensorSharedVariable], bool] | None
-"""Some of the parameters of an updates dict: these, those of which a function says so, or all by None."""
+Selector: TypeAlias = Parameters | str | Callable[[TensorSharedVariable], bool] | EllipsisType
+"""Some of the parameters: these; those of such a name; those of which a function says so; or, by ``...``, all, in a
+group all the rest."""
 
-Selector: TypeAlias = Sequence[Parameter] | str | Callable[[TensorSharedVariable], bool] | EllipsisType
-"""A group of parameters: these; those of such a name; those of which a function says so; or, by ``...``, the rest."""
+Selection: TypeAlias = Selector | None
+"""Some of the parameters of an updates dict; all by None."""
 
 OptimizerLike: TypeAlias = Callable[[TensorVariable, list[SharedVariable]], UpdatesLike]
 """A rule, an :class:`Optimizer`, or a function of your own: from loss or gradients, and parameters, to a dict."""

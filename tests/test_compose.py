@@ -32,6 +32,7 @@ from symupdates import (
     named,
     partition,
     rmsprop,
+    rows,
     sam,
     schedules,
     sgd,
@@ -296,15 +297,44 @@ def test_gradients_are_clipped_before_the_groups(problem):
 def test_wrong_groups(problem):
     params, loss = problem
     stranger = make_param((2,), "float64", "stranger")
-    with pytest.raises(ValueError, match="parameter W belongs to no group"):
+    with pytest.raises(ValueError, match=r"no group has W, param\[2\]; add \(\.\.\., optimizer\) for all the rest"):
         partition(("b", sgd()))(loss, params)
-    with pytest.raises(ValueError, match="a group has stranger, which is not among the parameters"):
-        partition(([stranger], sgd()), (..., sgd()))(loss, params)
+    with pytest.raises(ValueError, match=r"groups\['own'\] has stranger, not among the parameters W, b, param\[2\]"):
+        partition((..., sgd()), own=([stranger], sgd()))(loss, params)
     for group in (sgd(), ("W",), ("W", 0.1), ("W", sgd(), 1)):
         with pytest.raises(TypeError, match="must be a pair"):
             partition(group)
-    with pytest.raises(TypeError, match="a selector is a list"):
+    with pytest.raises(
+        TypeError, match=r"groups\[0\] must be a list of parameters, a pattern of their names, .*, not 3"
+    ):
         partition((3, sgd()))
+
+
+def test_groups_without_parameters(problem):
+    """Nobody writes a pattern, or a function, that selects nothing on purpose."""
+    params, loss = problem
+    rest = (..., None)
+    for selector in ("^w$", "W/adam", lambda p: p.ndim > 2):
+        with pytest.raises(ValueError, match=r"selector of groups\[0\]: the (pattern|function)"):
+            partition((selector, sgd()), rest)(loss, params)
+    for selector in ("^W$", "W", [params[0]], lambda p: p.ndim == 2):
+        with pytest.raises(
+            ValueError, match=r"groups\['late'\] selects only .*: W in groups\[1\]\. .* narrower group first"
+        ):
+            partition(("b", sgd()), ("W", sgd()), late=(selector, adam()), rest=rest)(loss, params)
+    for groups in ([("W", sgd()), ([], adam()), rest, rest], [("W|b", sgd()), (..., sgd()), rest]):
+        assert params[0] in partition(*groups)(loss, params)
+    assert partition(("W", sgd()), (lambda p: True, sgd()))(loss, []) == {}
+
+
+def test_groups_of_rows():
+    """A table selects the rows that stand for it among the parameters; and they it."""
+    E = make_param((5, 2), "float64", "E")
+    here, there = rows(E, [0, 1]), rows(E, [2])
+    loss = (here**2).sum() + (there**2).sum()
+    for selector in ([E], [here, there], [there], "E"):
+        assert list(partition((selector, sgd()))(loss, [here, there])) == [E]
+    assert list(partition(([here], sgd()))((E**2).sum(), [E])) == [E]
 
 
 # --- Dicts ------------------------------------------------------------------------------------------------------------
@@ -332,7 +362,7 @@ def test_merge():
     with pytest.raises(ValueError, match=r"more than one of the dicts updates W, b;"):
         W, b = make_param((2,), "float64", "W"), make_param((2,), "float64", "b")
         merge(sgd([g, g], [W, b]), sgd([g, g], [W, b]))
-    with pytest.raises(TypeError, match="merge takes updates dicts"):
+    with pytest.raises(TypeError, match="merge: updates must be a dict"):
         merge(first, list(second.items()))
 
 

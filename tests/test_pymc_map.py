@@ -142,6 +142,10 @@ def test_refusals(mixed):
         MAP(mixed, vars="x")
     with pytest.raises(ValueError, match="y in vars: not free random variables of the model, which are x, k, scale"):
         MAP(mixed, vars=["y"])
+    with pytest.raises(ValueError, match="z in vars: not free random variables"):
+        MAP(mixed, vars=["z"])
+    with pytest.raises(ValueError, match="vars is empty: nothing is left in the list_iterator"):
+        MAP(mixed, vars=iter([]))
     with pytest.raises(ValueError, match="there is nothing to estimate"):
         MAP(mixed, vars=[])
     with pytest.raises(ValueError, match="start: the model has no variable 'z'; it has x, k, scale"):
@@ -154,6 +158,34 @@ def test_refusals(mixed):
         MAP(mixed, lambda loss_or_grads, params: None, vars=["x"])
     with pytest.raises(ValueError, match="map_estimate: steps must be a whole number of at least 0, not -1"):
         MAP(mixed, vars=["x"], **QUICK).fit(-1)
+    with pytest.raises(TypeError, match="map_estimate: progressbar must be True or False"):
+        MAP(mixed, vars=["x"], **QUICK).fit(1, progressbar="x")
+    for callbacks in (3, [3]):
+        with pytest.raises(TypeError, match="map_estimate: callbacks must be"):
+            MAP(mixed, vars=["x"], **QUICK).fit(1, callbacks, progressbar=False)
+    with pytest.raises(TypeError, match="map_estimate: compile_kwargs must be a dict, not 'NUMBA'"):
+        MAP(mixed, vars=["x"], compile_kwargs="NUMBA")
+    with pytest.raises(TypeError, match=r"model must be a pymc\.Model, not 3"):
+        MAP(3)
+    for function, name in ((MAP, "map_estimate"), (of_pymc.shared_values, "shared_values")):
+        with pytest.raises(ValueError, match=f"{name}: seed must not be negative, but it is -1"):
+            function(mixed, vars=["x"], seed=-1)
+        with pytest.raises(TypeError, match=f"{name}: seed must be a whole number, .* not True"):
+            function(mixed, vars=["x"], seed=True)
+    with pytest.raises(ValueError, match="Optimizer: seed must not be negative"):
+        of_pymc.Optimizer(symupdates.sgd(), seed=-1)
+    with pytest.raises(TypeError, match=r"Optimizer: inference must be one of PyMC's, .* not 3"):
+        of_pymc.Optimizer(symupdates.sgd(), 3)
+    with pytest.raises(TypeError, match="negative_logp: jacobian must be True or False"):
+        of_pymc.negative_logp(of_pymc.shared_values(mixed, vars=["x"]), mixed, jacobian="yes")
+    for values in (None, 3):
+        with pytest.raises(TypeError, match=f"values must be a dict, not {values}"):
+            of_pymc.as_point(values)
+    with pytest.raises(TypeError, match="the keys of values must be value variables of the model, but 'x' is not"):
+        of_pymc.as_point({"x": 1.0})
+    for outputs, told in ((3, "must be a list"), ([3], "must be variables, but 3 is not")):
+        with pytest.raises(TypeError, match=f"random_updates: outputs {told}"):
+            of_pymc.random_updates(outputs)
     with pytest.raises(ValueError, match="values lack k, scale_log__"):
         of_pymc.negative_logp(of_pymc.shared_values(mixed, vars=["x"]), mixed)
     with pytest.raises(ValueError, match="values lack k, scale_log__"):

@@ -115,9 +115,9 @@ def test_seeds():
     ]
     assert keys[0] == keys[1]
     assert len({tuple(key) for key in keys}) == 5 and {key[2] for key in keys} == {0}
-    with pytest.raises(ValueError, match="non-negative"):
+    with pytest.raises(ValueError, match="add_noise: seed must not be negative"):
         gradients.add_noise([W], seed=-1)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="add_noise: seed must be a whole number"):
         gradients.add_noise([W], seed=0.5)
 
 

@@ -10,8 +10,19 @@ import pytest
 from conftest import HAVE_JAX
 from helpers import PYTHON, call, make_param, rule_of_each_kind, scheduled, values
 
-from symupdates import adagrad, adam, adjustable, apply_ema, apply_momentum, apply_polyak_average, averages, chain
-from symupdates.state import Unmatched, load, load_state_dict, named, reset, save, state_dict, to_numpy
+from symupdates import (
+    adagrad,
+    adagrad_window,
+    adam,
+    adjustable,
+    apply_ema,
+    apply_momentum,
+    apply_polyak_average,
+    averages,
+    chain,
+    swap_averages,
+)
+from symupdates.state import Unmatched, load, load_state_dict, named, reset, save, state_dict, summary, to_numpy
 
 
 def build(row):
@@ -380,3 +391,27 @@ def test_reset():
     reset(updates)
     step(np.ones(5))
     np.testing.assert_allclose(W.get_value(), -0.5, rtol=1e-6)
+
+
+def test_a_parameter_that_was_resized(tmp_path):
+    """State of its old size is told by all that read it, until it is made anew."""
+    W, b = make_param((3, 2), "float64", "W"), make_param((4,), "float64", "b")
+    updates = apply_ema(adagrad_window((W**2).sum() + (b**2).sum(), [W, b], n_win=5), decay=0.5)
+    save(tmp_path / "run", updates)
+    whole = (tmp_path / "run").read_bytes()
+    W.set_value(np.ones((7, 2)))
+    told = (
+        r"W/adagrad_window/accu has shape \(3, 2, 5\), not \(7, 2, 5\) for W as it is now.*symupdates\.reset\(updates\)"
+    )
+    for read in (state_dict, summary, lambda updates: save(tmp_path / "run", updates)):
+        with pytest.raises(ValueError, match=told):
+            read(updates)
+    for read in (averages, swap_averages):
+        with pytest.raises(ValueError, match=r"W/ema/average has shape \(3, 2\), not \(7, 2\)"):
+            read(updates)
+    assert (tmp_path / "run").read_bytes() == whole
+    reset(updates)
+    assert state_dict(updates)["W/adagrad_window/accu"].shape == (7, 2, 5)
+    assert "(7, 2, 5)" in summary(updates)
+    swap_averages(updates)
+    assert W.get_value().shape == (7, 2)

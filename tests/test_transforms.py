@@ -174,7 +174,7 @@ def test_weight_decay_of_some():
     W, b = make_param((3, 2), "float32", "W"), make_param((2,), "float64", "b")
     loss = (W**2).sum() + (b**2).sum()
     before = sgd(loss, [W, b], learning_rate=0.0)
-    for some in ([W], lambda p: p.ndim > 1, (v for v in [W])):
+    for some in ([W], lambda p: p.ndim > 1, (v for v in [W]), "^W"):
         after = apply_weight_decay(before, params=some, weight_decay=0.25)
         assert list(after) == [W, b] and after[b] is before[b]
     start = W.get_value(), b.get_value()
@@ -183,7 +183,10 @@ def test_weight_decay_of_some():
         step()
     for p, value in zip((W, b), start, strict=True):
         np.testing.assert_allclose(p.get_value(), value * 0.5 * 0.75, rtol=1e-6)
-    assert apply_weight_decay(before, params=lambda p: False) == before
+    assert apply_weight_decay(before, params=[]) == before
+    assert apply_weight_decay(before, params=...)[b] is not before[b]
+    with pytest.raises(ValueError, match=r"apply_weight_decay: params: the function <lambda> selects none of .* W, b"):
+        apply_weight_decay(before, params=lambda p: False)
     with pytest.raises(TypeError, match="apply_weight_decay: weight_decay must be a real number"):
         apply_weight_decay(before, weight_decay=None)
 

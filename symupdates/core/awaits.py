@@ -12,6 +12,7 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core.arguments import explained
+from symupdates.core.depth import deep_graphs
 from symupdates.typing import Gradients, OfGradients, OfTensor, OfUpdates, Parameters, Rule, Updates, UpdatesLike
 
 Given = TypeVar("Given")
@@ -65,7 +66,8 @@ def awaits(*data, name=None):
             bound.apply_defaults()
             missing = [argument for argument in data if bound.arguments[argument] is None]
             if not missing:
-                return function(*bound.args, **bound.kwargs)
+                with deep_graphs():
+                    return function(*bound.args, **bound.kwargs)
             others = {argument: value for argument, value in bound.arguments.items() if argument not in data}
             if len(missing) == len(data):
                 return Awaiting(wrapper, **others)

@@ -1,5 +1,6 @@
 """Hyper-parameters: numbers, scalar variables and schedules, resolved to scalars of the dtype at hand."""
 
+from copy import deepcopy
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -8,8 +9,10 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.type import DenseTensorType
+from pytensor.tensor.variable import TensorConstant
 
 from symupdates.core.awaits import in_words
+from symupdates.core.checks import raised_by
 from symupdates.core.state import Call, new_clock
 from symupdates.core.types import astype
 
@@ -37,6 +40,15 @@ class HyperTag(NamedTuple):
     value: Variable
     given: str
     call: Call
+
+
+class HyperConstant(TensorConstant):
+    """A hyper-parameter that is a number. A copy of an updates dict has its tag, which PyTensor's constants lose."""
+
+    def __deepcopy__(self, memo):
+        x = super().__deepcopy__(memo)
+        x.tag.symupdates = deepcopy(self.tag.symupdates, memo)
+        return x
 
 
 def resolve(function, hyper, call=None, clock=None):
@@ -69,20 +81,17 @@ def scalar(name, value, clock=None):
     if callable(value) and not isinstance(value, Variable):
         if clock is None:
             raise TypeError(f"{name} cannot be a schedule here: no updates dict advances its step.")
-        try:
+        with raised_by(f"the schedule of {name}, called with its step, an int64 scalar variable"):
             value = value(clock())
-        except Exception as error:
-            error.add_note(f"Raised by the schedule of {name}, called with its step, an int64 scalar variable.")
-            raise
         return scalar(f"the value of the schedule of {name}", value)
     if isinstance(value, Variable):
         x = value
     else:
         try:
-            value = np.asarray(value)
-        except ValueError:
-            value = np.asarray(value, dtype=object)
-        x = pt.constant(value, name=name) if value.dtype.kind in "fiu" else value
+            x = np.asarray(float(value) if type(value) is int else value)  # of any size
+        except (ValueError, OverflowError):
+            x = np.asarray(value, dtype=object)
+        x = pt.constant(x, name=name) if x.dtype.kind in "fiu" else x
     if getattr(x, "ndim", None) != 0:
         raise ValueError(
             f"{name} must be a scalar, but it is {value!r}; for rates that differ between parameters, call the rule "
@@ -98,6 +107,8 @@ def scalar(name, value, clock=None):
 def hyper_parameter(tag, dtype):
     """The scalar in that dtype, a variable of its own that carries the tag."""
     x = astype(tag.value, dtype)
+    if isinstance(x, TensorConstant):
+        x = HyperConstant(x.type, x.data, x.name)
     x.tag.symupdates = tag
     return x
 
@@ -120,4 +131,6 @@ def whole_number(name, value, least=1):
     """A structural argument, after refusing what is no whole number."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    if value > np.iinfo("int64").max:
+        raise ValueError(f"{name} must fit into an int64, as counts do, but {value!r} is beyond 2**63 - 1.")
     return int(value)

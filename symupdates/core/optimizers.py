@@ -6,6 +6,7 @@ import numpy as np
 from pytensor.graph.basic import Variable
 
 from symupdates.core.awaits import in_words
+from symupdates.core.checks import check_updates, raised_by
 
 
 def check_optimizer(name, optimizer):
@@ -28,7 +29,8 @@ def called(name, function, data, *args, kind="optimizer", **kwargs):
     kind : str
         A ``gradient transform`` returns a gradient for each one in `data`; all others return a dict.
     """
-    result = function(data, *args, **kwargs)
+    with raised_by(f"{name}, {in_words(function)}"):
+        result = function(data, *args, **kwargs)
     if kind == "gradient transform":
         is_right = isinstance(result, list | tuple) and len(result) == len(data) and all(map(is_tensor, result))
         right = f"a list of tensors, one for each of the {len(data)} gradients"
@@ -36,6 +38,8 @@ def called(name, function, data, *args, kind="optimizer", **kwargs):
         is_right, right = isinstance(result, dict), "a dict of variables and their next values"
     if not is_right:
         raise TypeError(f"{name}, {in_words(function)}, returned {result!r}; the {kind} must return {right}.")
+    if kind != "gradient transform":
+        check_updates(f"{name}, {in_words(function)}", result)
     return result
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
-from numbers import Number
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +17,8 @@ from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType
 from pytensor.tensor.variable import TensorVariable
 
+from symupdates.core.checks import listed, tensor_of
+from symupdates.core.depth import deep_graphs
 from symupdates.core.names import parameter_names
 from symupdates.core.places import Lookups, is_rows, whole
 from symupdates.core.types import astype, describe_shape, in_brackets
@@ -53,6 +53,7 @@ def is_parameter(variable):
     return isinstance(getattr(variable.tag, "symupdates", None), ParameterTag)
 
 
+@deep_graphs()
 def get_or_compute_grads(loss_or_grads: LossOrGrads | None, params: Parameters) -> list[TensorVariable]:
     """Return gradients as given, or the gradients of a loss.
 
@@ -71,12 +72,15 @@ def get_or_compute_grads(loss_or_grads: LossOrGrads | None, params: Parameters) 
     Raises
     ------
     ValueError
-        For a parameter that is not a shared variable or stands there twice; a number of gradients that is not the
-        number of parameters; a gradient that is None or cannot have its parameter's shape; a loss that is not a
-        scalar; parameters that the loss does not depend on (all of them are named).
+        For a parameter that is not a shared variable or stands there twice; no parameters, unless by an empty list or
+        tuple, as of an iterator that was read before; a number of gradients that is not the number of parameters; a
+        gradient that is None or cannot have its parameter's shape; a loss that is not a scalar; parameters that the
+        loss does not depend on (all of them are named).
     TypeError
         For a parameter that is not a dense float32 or float64 tensor; a loss or gradient that is not real, or not a
         tensor variable.
+    RecursionError
+        For a loss of more operations in a row than Python nests calls, with a note of what to do.
     """
     params = check_params(params)
     grads = compute_grads(loss_or_grads, params)
@@ -94,19 +98,16 @@ def require_loss(rule, loss_or_grads):
     return loss_or_grads
 
 
-def check_params(params):
+def check_params(params, argument="params"):
     """The parameters as a list, after refusing whatever cannot be trained, by name and with the way out."""
-    if isinstance(params, Variable) or not isinstance(params, Iterable):
-        remedy = f"; write [{params}]" if isinstance(params, SharedVariable) else ""
-        raise TypeError(f"params must be a list (or any iterable) of shared variables, not {params!r}{remedy}.")
     has_no_order = isinstance(params, set | frozenset)
-    params = list(params)
+    params = listed(argument, params)
     for i, p in enumerate(params):
         if not (isinstance(p, SharedVariable) or (isinstance(p, Variable) and is_rows(p))):
             raise ValueError(
-                f"params must contain shared variables only, but params[{i}] is {p!r} ({type(p).__name__}). Make it "
-                "one with pytensor.shared(value); for an expression, give the shared variables it is computed from, or "
-                "take rows of one by symupdates.rows(table, index)."
+                f"{argument} must contain shared variables only, but params[{i}] is {p!r} ({type(p).__name__}). Make "
+                "it one with pytensor.shared(value); for an expression, give the shared variables it is computed from, "
+                "or take rows of one by symupdates.rows(table, index)."
             )
     names = parameter_names(params)
     if has_no_order and (known_by_position := [n for n, p in zip(names, params, strict=True) if n != whole(p).name]):
@@ -191,17 +192,7 @@ def compute_grads(loss_or_grads, params):
         check_grads(loss_or_grads, params, names)
         return loss_or_grads if isinstance(loss_or_grads, list) else list(loss_or_grads)
     loss = loss_or_grads
-    if not (isinstance(loss, Variable) and isinstance(loss.type, DenseTensorType)):
-        raise TypeError(
-            f"the loss must be a scalar tensor variable, or give a list or tuple of gradients; got {loss!r}."
-        )
-    if loss.ndim != 0:
-        raise ValueError(
-            f"the loss must be a scalar, but {loss} has {loss.ndim} dimension(s); reduce it, with loss.mean() or "
-            "loss.sum()."
-        )
-    if not loss.dtype.startswith("float"):
-        raise TypeError(f"the loss must be real and continuous, but {loss} has dtype {loss.dtype}.")
+    check_loss("the loss", loss, ", or give a list or tuple of gradients")
     if not params:
         return []
     grads = pytensor.grad(
@@ -225,7 +216,21 @@ def compute_grads(loss_or_grads, params):
     return grads
 
 
+def check_loss(name, loss, otherwise=""):
+    """Refuse what cannot be differentiated."""
+    if not (isinstance(loss, Variable) and isinstance(loss.type, DenseTensorType)):
+        raise TypeError(f"{name} must be a scalar tensor variable{otherwise}; got {loss!r}.")
+    if loss.ndim != 0:
+        raise ValueError(
+            f"{name} must be a scalar, but {loss} has {loss.ndim} dimension(s); reduce it, with loss.mean() or "
+            "loss.sum()."
+        )
+    if not loss.dtype.startswith("float"):
+        raise TypeError(f"{name} must be real and continuous, but {loss} has dtype {loss.dtype}.")
+
+
 def check_grads(grads, params, names):
+    """Refuse gradients that are not those of the parameters."""
     if len(grads) != len(params):
         raise ValueError(
             f"got {len(grads)} gradient expressions for {len(params)} parameters ({', '.join(names)}); "
@@ -237,13 +242,11 @@ def check_grads(grads, params, names):
                 f"the gradient of {name} is None: the loss does not depend on it. Take it out of params, or give "
                 f"pt.zeros_like({name})."
             )
-        if not isinstance(g, Variable | np.ndarray | Number):
-            raise TypeError(f"the gradient of {name} must be a tensor variable, not {g!r} ({type(g).__name__}).")
-        if isinstance(g, Variable) and not isinstance(g.type, DenseTensorType):
-            raise TypeError(f"the gradient of {name} must be a dense tensor variable, but it has type {g.type}.")
-        g = pt.as_tensor_variable(g)
+        g = tensor_of(f"the gradient of {name}", g)
         if g.dtype.startswith("complex"):
             raise TypeError(f"the gradient of {name} is complex ({g.dtype}); give its real part.")
+        if g.dtype == "bool":
+            raise TypeError(f"the gradient of {name} is boolean; a gradient has real numbers.")
         shape = p.type.shape if is_rows(p) else p.get_value(borrow=True).shape
         if g.ndim != p.ndim or any(None not in (n, m) and n != m for n, m in zip(g.type.shape, shape, strict=True)):
             raise ValueError(

@@ -11,6 +11,7 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 
+from symupdates.core.checks import check_updates, shared_variables
 from symupdates.core.hyper import hyper_tags, hyper_tags_by_key
 from symupdates.core.names import free_name, parameter_names
 from symupdates.core.parameters import GradientTag
@@ -51,6 +52,14 @@ def moved(updates, outputs=()):
                 found[variable] = value
                 unread.append(value)
     return found
+
+
+def everything(function, updates):
+    """Everything that a step moves; or the shared variables of a list, where one is given in the place of updates."""
+    if not isinstance(updates, dict):
+        return shared_variables(function, updates)
+    check_updates(function, updates)
+    return list(moved(updates))
 
 
 def moved_by_the_model(variables):

@@ -97,9 +97,33 @@ def advances(variable):
 
 def initial_value(tag, dtype):
     """The value that a state variable of that tag begins with, for the shape its parameter has now."""
-    of_parameter = () if tag.parameter is None else tag.parameter.get_value(borrow=True).shape
     initial = tag.initial.get_value(borrow=True) if isinstance(tag.initial, SharedVariable) else tag.initial
-    return np.full(spelled_out(tag.shape, of_parameter), initial, dtype=dtype)
+    shape = shape_now(tag)
+    try:
+        return np.full(shape, initial, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{tag.rule}: {tag.slot}, of shape {shape}, must begin with real numbers, not {initial!r}."
+        ) from error
+
+
+def shape_now(tag):
+    """The shape that a state variable of that tag has, for the shape its parameter has now."""
+    return spelled_out(tag.shape, () if tag.parameter is None else tag.parameter.get_value(borrow=True).shape)
+
+
+def check_size(variable):
+    """Refuse state that does not have the size its parameter asks for, as after that was resized."""
+    if not is_state(variable):
+        return
+    tag = variable.tag.symupdates
+    shape, needed = variable.get_value(borrow=True).shape, shape_now(tag)
+    if shape != needed:
+        of_parameter = "" if tag.parameter is None else f" for {tag.parameter} as it is now"
+        raise ValueError(
+            f"{variable} has shape {shape}, not {needed}{of_parameter}. When a parameter was resized, "
+            "symupdates.reset(updates) makes its state anew."
+        )
 
 
 def spelled_out(shape, of_parameter):

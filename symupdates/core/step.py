@@ -11,6 +11,7 @@ from pytensor.graph.traversal import graph_inputs, toposort
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.shape import SpecifyShape
 
+from symupdates.core.checks import check_updates
 from symupdates.core.hyper import resolve
 from symupdates.core.names import free_name, parameter_names
 from symupdates.core.parameters import (
@@ -24,6 +25,7 @@ from symupdates.core.parameters import (
 )
 from symupdates.core.places import AtRows, Lookups, Whole, is_rows, whole, written
 from symupdates.core.program import key_names, moved
+from symupdates.core.selectors import select
 from symupdates.core.state import Call, StateTag, advances, is_state, new_clock, new_state
 from symupdates.core.types import astype, largest_dtype, like, total
 
@@ -85,11 +87,11 @@ def extend(transform, updates, params=None, **hyper):
         The transform's name; without ``apply_``, it is part of the names of its state.
     updates : dict
         The updates to transform: shared variables and their next values.
-    params : iterable of shared variables, or callable, optional
-        The parameters to transform, or a function that says of a parameter whether it is to be; by default all that
-        the dict updates. These are the keys that a rule was ever given as parameters; in a dict without any, as one
-        written by hand, all float keys that are no optimizer state. Of what the model moves itself, by a default
-        update, it has to be said.
+    params : iterable of shared variables, str, or callable; optional
+        The parameters to transform; or a regular expression that is searched for in their names, or a function that
+        says of a parameter whether it is to be; by default, or by ``...``, all that the dict updates. These are the
+        keys that a rule was ever given as parameters; in a dict without any, as one written by hand, all float keys
+        that are no optimizer state. Of what the model moves itself, by a default update, it has to be said.
     **hyper
         As for :func:`prepare`.
 
@@ -98,16 +100,12 @@ def extend(transform, updates, params=None, **hyper):
     Step
         Iterates over ``(parameter, next value so far, hyper-parameters)``; it already holds all updates.
     """
-    if not isinstance(updates, dict):
-        raise TypeError(
-            f"{transform}: updates must be a dict of shared variables and their next values, not {updates!r}."
-        )
-    if params is None or (callable(params) and not isinstance(params, Variable)):
-        params = [p for p in parameters_of(updates) if params is None or params(p)]
-        values = updates
-    else:
-        params = list(dict.fromkeys(map(whole, check_params(params))))
-        values = updates if all(p in updates for p in params) else moved(updates)
+    check_updates(transform, updates)
+    every, names = parameters_of(updates), key_names(updates)
+    selector = ... if params is None else params
+    selected = select(f"{transform}: params", selector, every, [names[p] for p in every])
+    params = list(dict.fromkeys(map(whole, selected)))
+    values = updates if all(p in updates for p in params) else moved(updates)
     absent = [name for name, p in zip(parameter_names(params), params, strict=True) if p not in values]
     if absent:
         raise ValueError(

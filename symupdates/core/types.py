@@ -6,6 +6,8 @@ from pytensor.graph.basic import Constant
 from pytensor.scalar import Cast, get_scalar_type, upcast
 from pytensor.tensor.elemwise import Elemwise
 
+from symupdates.core.checks import tensor_of
+
 try:
     from pytensor.conditional import ifelse
 except ImportError:  # PyTensor before 3.3
@@ -42,7 +44,7 @@ def inner(xs, ys):
 
 def like(key, value):
     """`value` with the type of `key`, for the update of `key`."""
-    value = pt.as_tensor_variable(value)
+    value = tensor_of(f"the next value of {key}", value)
     if value.ndim != key.ndim or any(
         None not in (n, m) and n != m for n, m in zip(value.type.shape, key.type.shape, strict=True)
     ):

@@ -8,7 +8,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor import sign, sqrt, switch
 
-from symupdates.core import astype, awaits, prepare, total
+from symupdates.core import astype, awaits, prepare, total, whole_number
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["adadelta", "adagrad", "adagrad_window", "centered_rmsprop", "ftrl", "madgrad", "rmsprop", "sm3"]
@@ -138,8 +138,7 @@ def adagrad_window(
     ----------
     .. [1] https://github.com/pymc-devs/pymc/issues/8444
     """
-    if not isinstance(n_win, int | np.integer) or n_win < 1:
-        raise ValueError(f"adagrad_window: n_win must be a whole number of at least 1, not {n_win!r}.")
+    whole_number("adagrad_window: n_win", n_win)
     step = prepare("adagrad_window", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
     for p, g, (eta, eps) in step:
         accu = step.state(p, "accu", shape=(..., n_win))

@@ -11,7 +11,8 @@ from pytensor.tensor import maximum, minimum, sqrt, switch
 from pytensor.tensor.linalg import eigh, qr
 
 from symupdates.compose import merge
-from symupdates.core import astype, awaits, called, check_optimizer, prepare, renewed, total, whole_number
+from symupdates.core import astype, awaits, called, check_optimizer, flag, prepare, renewed, total, whole_number
+from symupdates.core.hyper import scalar
 from symupdates.rules.adam import adamw
 from symupdates.typing import Hyper, LossOrGrads, OptimizerLike, Parameters, Updates
 
@@ -111,6 +112,7 @@ def adafactor(
     .. [1] N. Shazeer and M. Stern (2018). Adafactor: adaptive learning rates with sublinear memory cost. ICML.
        arXiv:1804.04235.
     """
+    flag("adafactor: relative_step", relative_step)
     whole_number("adafactor: min_dim_size_to_factor", min_dim_size_to_factor)
     step = prepare(
         "adafactor",
@@ -240,6 +242,9 @@ def muon(
        hidden layers in neural networks. https://kellerjordan.github.io/posts/muon/
     .. [2] J. Liu et al. (2025). Muon is scalable for LLM training. arXiv:2502.16982.
     """
+    flag("muon: nesterov", nesterov)
+    if consistent_rms is not None:
+        consistent_rms = scalar("muon: consistent_rms", consistent_rms)
     whole_number("muon: ns_steps", ns_steps)
     check_optimizer("muon: others", others)
     step = prepare(
@@ -268,7 +273,7 @@ def muon(
         if consistent_rms is None:
             scale = sqrt(maximum(1, columns / rows))
         else:
-            scale = astype(pt.as_tensor_variable(consistent_rms), p.dtype) * sqrt(maximum(rows, columns))
+            scale = astype(consistent_rms, p.dtype) * sqrt(maximum(rows, columns))
         step[p] = p - eta * (scale * x + decay * p)
     return merge(step.finish(), called("muon: others", others, grads, rest)) if rest else step.finish()
 

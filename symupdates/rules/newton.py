@@ -9,9 +9,11 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.basic import Constant, Variable, clone_get_equiv
 from pytensor.graph.replace import graph_replace
-from pytensor.graph.traversal import truncated_graph_inputs
+from pytensor.graph.traversal import ancestors, truncated_graph_inputs
 
 from symupdates.core import astype, awaits, inner, like, prepare, require_loss, whole_number
+from symupdates.core.checks import tensor_of
+from symupdates.core.parameters import check_loss
 from symupdates.typing import Hyper, Loss, Parameters, Updates
 
 __all__ = ["gauss_newton", "levenberg_marquardt", "natural_gradient"]
@@ -89,8 +91,8 @@ def gauss_newton(
     """
     whole_number("gauss_newton: iterations", iterations)
     loss = require_loss("gauss_newton", loss_or_grads)
-    zs = checked_outputs("gauss_newton", outputs)
     step = prepare("gauss_newton", loss, params, learning_rate=learning_rate, damping=damping)
+    zs = checked_outputs("gauss_newton", outputs, loss)
     if not step.params:
         return step.finish()
     delta = solution(step, gauss_newton_products(loss, zs, step.params), [lam for _, _, (_, lam) in step], iterations)
@@ -173,8 +175,8 @@ def levenberg_marquardt(
     """
     whole_number("levenberg_marquardt: iterations", iterations)
     loss = require_loss("levenberg_marquardt", loss_or_grads)
-    zs = checked_outputs("levenberg_marquardt", outputs)
     step = prepare("levenberg_marquardt", loss, params, damping=damping)
+    zs = checked_outputs("levenberg_marquardt", outputs, loss)
     if not step.params:
         return step.finish()
     dtype, params, grads = step.dtype, step.params, [g for _, g, _ in step]
@@ -267,7 +269,9 @@ def natural_gradient(
     """
     whole_number("natural_gradient: iterations", iterations)
     loss = require_loss("natural_gradient", loss_or_grads)
-    check_expressions("natural_gradient: divergence", [divergence], "the divergence from the distribution as it is")
+    if divergence is None:
+        raise TypeError("natural_gradient: divergence must be given, that from the distribution as it is.")
+    check_loss("natural_gradient: divergence", divergence)
     step = prepare("natural_gradient", loss, params, learning_rate=learning_rate, damping=damping)
     if not step.params:
         return step.finish()
@@ -282,16 +286,21 @@ def natural_gradient(
     return step.finish()
 
 
-def checked_outputs(rule, outputs):
+def checked_outputs(rule, outputs, loss):
+    """The outputs as a list, after refusing what the loss is not a function of."""
     zs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
-    check_expressions(f"{rule}: outputs", zs, "the variables between parameters and loss")
+    if not zs or not all(isinstance(z, Variable) for z in zs):
+        raise TypeError(
+            f"{rule}: outputs must be given, as tensor variables: those between parameters and loss; not {outputs!r}."
+        )
+    of_loss = set(ancestors([loss]))
+    for i, z in enumerate(zs):
+        tensor_of(f"{rule}: outputs[{i}]", z, "float")
+        if z not in of_loss:
+            raise ValueError(
+                f"{rule}: the loss does not depend on outputs[{i}], {z}; give the variables it is made of."
+            )
     return zs
-
-
-def check_expressions(name, variables, what):
-    for x in variables:
-        if not isinstance(x, Variable):
-            raise TypeError(f"{name} must be given, as tensor variables: {what}; not {x!r}.")
 
 
 def gradients(cost, wrt, constant=()):

@@ -6,7 +6,7 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor import clip, maximum, sqrt
 
-from symupdates.core import astype, awaits, inner, prepare, renewed, require_loss, total, whole_number
+from symupdates.core import astype, awaits, flag, inner, prepare, renewed, require_loss, total, whole_number
 from symupdates.random import new_generator, normal, rademacher
 from symupdates.typing import Hyper, Loss, LossOrGrads, Parameters, Seed, Updates
 
@@ -333,6 +333,7 @@ def barzilai_borwein(
     .. [1] J. Barzilai and J. M. Borwein (1988). Two-point step size gradient methods. IMA Journal of Numerical Analysis
        8(1).
     """
+    flag("barzilai_borwein: short", short)
     step = prepare("barzilai_borwein", loss_or_grads, params, learning_rate=learning_rate)
     last = {p: (step.state(p, "last_p", initial=p), step.state(p, "last_g")) for p in step.params}
     s = [p - last[p][0] for p in step.params]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytensor.tensor import eq, maximum, switch
 
-from symupdates.core import astype, awaits, prepare
+from symupdates.core import astype, awaits, flag, prepare
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["asgd", "heavy_ball", "momentum", "nesterov_momentum", "optimistic_gradient", "qhm", "sgd"]
@@ -222,6 +222,7 @@ def heavy_ball(
     .. [2] I. Sutskever, J. Martens, G. Dahl and G. Hinton (2013). On the importance of initialization and momentum in
        deep learning. ICML.
     """
+    flag("heavy_ball: nesterov", nesterov)
     step = prepare(
         "heavy_ball", loss_or_grads, params, learning_rate=learning_rate, momentum=momentum, dampening=dampening
     )
