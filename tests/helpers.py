@@ -3,7 +3,6 @@
 import numpy as np
 import pytensor
 import pytest
-from conftest import FULL
 from pytensor.link.numba.linker import NumbaLinker
 from table import ROWS
 
@@ -17,12 +16,19 @@ TOLERANCE = {"float64": 1e-12, "float32": 10 * STEPS * 2.0**-24}
 # For what does not depend on the backend: nothing to compile, and hardly any rewrites to lean on.
 PYTHON = "FAST_COMPILE"
 
-every_rule = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 # One of each kind: with and without state, of several shapes of it, coupled, drawing, with products and branches.
 KINDS = {"sgd", "adam", "nesterov_momentum", "adagrad_window", "rprop", "sm3", "muon", "prodigy", "sgnht", "shampoo"}
-rule_of_each_kind = pytest.mark.parametrize(
-    "row", [row for row in ROWS if FULL or row.name in KINDS], ids=lambda row: row.name
-)
+
+
+def rules(*marks, rows=ROWS, kinds=KINDS):
+    """Parametrize a test by the rows of a table; those that are not of the kinds have the marks."""
+    cases = [pytest.param(row, id=row.name, marks=() if row.name in kinds else marks) for row in rows]
+    return pytest.mark.parametrize("row", cases)
+
+
+every_rule = rules()
+every_rule_in_ci = rules(pytest.mark.ci)
+rule_of_each_kind = rules(pytest.mark.full)
 every_floatx = pytest.mark.parametrize("floatx", ["float32", "float64"])
 
 

@@ -154,3 +154,6 @@ LOSS_ROWS = [
         of_outputs=lambda z: {"divergence": bernoulli_divergence(z)},
     ),
 ]
+
+# One of each kind: with the gradient elsewhere, with signs that are drawn, with branches, with a linear system.
+LOSS_KINDS = {"sam", "adahessian", "lbfgs", "gauss_newton"}

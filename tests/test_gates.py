@@ -33,7 +33,6 @@ GATES = {
 }
 
 
-@pytest.mark.everywhere
 def test_an_open_gate_changes_no_bit(backend):
     """Steps of the size of a float32 parameter's rounding, some below."""
     g = pt.tensor("g", shape=(16,), dtype="float32")

@@ -7,10 +7,8 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from conftest import FULL
-from helpers import PYTHON, call, make_param, scheduled, values
+from helpers import PYTHON, call, make_param, rules, scheduled, values
 from pytensor.tensor.random.type import RandomType
-from table import ROWS
 
 import symupdates as su
 from symupdates import gradients, schedules
@@ -92,9 +90,7 @@ def regression(dtype="float64"):
 # --- The numbers ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if FULL or row.name in {"adam", "rprop", "muon", "sgnht"}], ids=lambda row: row.name
-)
+@rules(pytest.mark.full, kinds={"adam", "rprop", "muon", "sgnht"})
 def test_rules(row):
     """The same bits, with fixed hyper-parameters and with schedules; plain Python computes, that nothing is fused."""
     # Without a compiler, PyTensor 3.0 computes sums of squares of very long expressions wrongly, in loops.

@@ -11,8 +11,8 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from conftest import FULL, NEEDS_JAX
-from helpers import PYTHON, STEPS, call, make_param
+from conftest import NEEDS_JAX
+from helpers import PYTHON, STEPS, call, make_param, rules
 from loss_table import LOSS_ROWS
 from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.random.type import RandomType
@@ -165,10 +165,9 @@ def spied(model, method, optimizer, n=5, **kwargs):
 @pytest.mark.parametrize(
     ("row", "method"),
     [
-        pytest.param(row, method, id=f"{row.name}-{method}")
+        pytest.param(row, method, id=f"{row.name}-{method}", marks=[pytest.mark.full] * (row.name not in telling))
         for method, telling in TELLING.items()
         for row in ROWS
-        if FULL or row.name in telling
     ],
 )
 def test_fit_is_the_oracle_on_its_gradients(model, row, method):
@@ -217,10 +216,13 @@ def test_schedule_clipping_and_averaging(model):
 @pytest.mark.parametrize(
     ("method", "mode"),
     [
-        pytest.param(method, mode, marks=[NEEDS_JAX] * (mode == "JAX"))
-        for method in METHODS
-        for mode in ("CVM", "NUMBA", "JAX")
-        if FULL or (method == "advi" and mode == "JAX") or (method == "fullrank_advi" and mode == "CVM")
+        pytest.param("advi", "JAX", marks=NEEDS_JAX),
+        pytest.param("fullrank_advi", "CVM", marks=pytest.mark.ci),
+        pytest.param("advi", "CVM", marks=pytest.mark.full),
+        pytest.param("fullrank_advi", "JAX", marks=[pytest.mark.full, NEEDS_JAX]),
+        pytest.param("svgd", "CVM", marks=pytest.mark.full),
+        pytest.param("svgd", "JAX", marks=[pytest.mark.full, NEEDS_JAX]),
+        *(pytest.param(method, "NUMBA", marks=pytest.mark.full) for method in METHODS),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The RandomType SharedVariables", "ignore:Skipping Assert")
@@ -321,7 +323,7 @@ def test_resumes_bit_for_bit(minibatch_model, tmp_path):
 OF_THE_LOSS = [row for row in LOSS_ROWS if not row.of_outputs and not row.same]
 
 
-@pytest.mark.parametrize("row", OF_THE_LOSS if FULL else OF_THE_LOSS[:1], ids=lambda row: row.name)
+@rules(pytest.mark.full, rows=OF_THE_LOSS, kinds={"sam"})
 def test_rules_that_take_the_loss(model, row):
     """PyMC has gradients for them, and they say what to do; with the inference, they train."""
     with model:

@@ -7,7 +7,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from conftest import FULL, NEEDS_JAX
+from conftest import NEEDS_JAX
 from pytensor.tensor.random.type import RandomType
 
 import symupdates
@@ -79,7 +79,8 @@ def test_equals_find_map(build):
 
 
 @pytest.mark.parametrize(
-    "mode", ["CVM", "NUMBA", pytest.param("JAX", marks=NEEDS_JAX)] if FULL else [pytest.param("JAX", marks=NEEDS_JAX)]
+    "mode",
+    [*(pytest.param(mode, marks=pytest.mark.full) for mode in ("CVM", "NUMBA")), pytest.param("JAX", marks=NEEDS_JAX)],
 )
 def test_modes(mode):
     """By a rule that takes gradients; NumPy's arrays are in the shared variables afterwards."""

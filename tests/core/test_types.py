@@ -10,14 +10,14 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from conftest import HAVE_JAX
+from conftest import HAVE_JAX, every_backend
 from pytensor.tensor.special import softmax
 
 from symupdates import adam, norm_constraint, sgd, total_norm_constraint
 from symupdates.core import prepare
 
 
-@pytest.mark.everywhere
+@every_backend
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999, 0.9999, 0.999999])
 def test_bias_correction_is_exact_to_the_dtype(backend, dtype, beta):

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from conftest import FULL, HAVE_JAX
+from conftest import NEEDS_JAX
 from programs import rows, run
 
 pytestmark = pytest.mark.once
 
 
-@pytest.mark.parametrize("backend", ["c", "jax"] if FULL else ["jax" if HAVE_JAX else "c"])
+@pytest.mark.parametrize("backend", [pytest.param("c", marks=pytest.mark.full), pytest.param("jax", marks=NEEDS_JAX)])
 def test_the_gradient_is_right_and_what_is_learned_is_as_good_as_the_grid(backend, tmp_path):
     options = ["--iterations", "200", "--backend", backend, "--plot", "rates.png"]
     cells = {row[0]: row[1:] for row in rows(run("learn_learning_rate.py", *options, folder=tmp_path))}

@@ -114,7 +114,7 @@ def test_help():
     assert done.returncode == 0 and "--problem" in done.stdout
 
 
-@pytest.mark.skipif(not FULL, reason="compiles for a minute; SYMUPDATES_FULL=1")
+@pytest.mark.full
 def test_as_a_user_runs_it(lasagne):
     done = run()
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,6 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from conftest import FULL
 from helpers import PYTHON, make_param
 
 import symupdates as su
@@ -190,7 +189,7 @@ def test_all_shapes(name, options):
     CHECKS[name][0](PYTHON, learning_rate=0.25, **options)
 
 
-@pytest.mark.skipif(not FULL, reason="takes minutes to compile; test_rules has two shapes on every backend")
+@pytest.mark.full  # takes minutes to compile; test_rules has two shapes on every backend
 @pytest.mark.parametrize("name", CHECKS)
 def test_all_shapes_on_every_backend(name, backend):
     CHECKS[name][0](backend, learning_rate=0.25, every=2, max_size=4)
@@ -250,7 +249,7 @@ def test_the_bases_of_soap_become_eigenvectors():
         assert np.abs(off).max() < 0.02 * np.abs(diagonal).max()
 
 
-@pytest.mark.parametrize("rule", [su.shampoo, su.soap] if FULL else [su.shampoo])
+@pytest.mark.parametrize("rule", [su.shampoo, pytest.param(su.soap, marks=pytest.mark.full)])
 def test_a_gradient_that_is_no_number_is_no_error(rule, backend):
     """It is NaN in the parameter; or nothing, behind a gate."""
     bad = random(3, 3, seed=5)

@@ -12,6 +12,7 @@ import pytensor.tensor as pt
 import pytest
 from conftest import on_backends
 from helpers import (
+    KINDS,
     PYTHON,
     STEPS,
     TOLERANCE,
@@ -139,7 +140,7 @@ def test_numbers(row):
     runs.check(PYTHON)
 
 
-@on_backends(ROWS, everywhere={"adam"})
+@on_backends(ROWS, KINDS)
 def test_numbers_on_backends(row, backend, dtype):
     """With all hyper-parameters scheduled, where floatX is the other dtype."""
     with pytensor.config.change_flags(floatX={"float32": "float64", "float64": "float32"}[dtype]):

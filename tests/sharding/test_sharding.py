@@ -8,8 +8,9 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from conftest import ENVIRONMENT, FULL
-from loss_table import LOSS_ROWS
+from conftest import FULL
+from helpers import KINDS, rules
+from loss_table import LOSS_KINDS, LOSS_ROWS
 from table import ROWS
 
 import symupdates as su
@@ -44,12 +45,7 @@ def assert_close(got, expected):
 # --- Numbers ----------------------------------------------------------------------------------------------------------
 
 
-RULES = [*ROWS, *LOSS_ROWS]
-if ENVIRONMENT and not FULL:
-    RULES = RULES[ENVIRONMENT - 1 :: 2]  # half of them, and the others in the other environment with PyMC
-
-
-@pytest.mark.parametrize("row", RULES, ids=lambda row: row.name)
+@rules(pytest.mark.ci, pytest.mark.once, rows=[*ROWS, *LOSS_ROWS], kinds=KINDS | LOSS_KINDS)
 def test_numbers_are_those_of_one_device(row):
     of_loss = row in LOSS_ROWS
     outputs = row.arguments if of_loss else (lambda z: dict(row.structure))
