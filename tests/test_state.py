@@ -98,6 +98,7 @@ def test_training_on_jax_predicting_elsewhere(tmp_path):
     assert not isinstance(p.get_value(borrow=True), np.ndarray)
     predict = pytensor.function([], 2 * p, mode="CVM")
     to_numpy(updates)
+    assert p.get_value(borrow=True).flags.writeable
     expected = 2 * p.get_value()
     np.testing.assert_array_equal(predict(), expected)
     step()
