@@ -316,6 +316,14 @@ def test_all_that_does_not_fit_is_told(run):
     assert_values(updates, before)
 
 
+def test_names_that_are_given_are_those_of_the_file():
+    """And not what the variable was called by the first version, as where a dict is given."""
+    updates = trained(adam(), params("w"))
+    count = named(updates)["adam/t"]
+    with pytest.raises(ValueError, match=r"nothing was loaded: t is missing; adam/t is unknown\."):
+        load_state_dict({"t": count}, {"adam/t": np.array(7)})
+
+
 def test_parameters_of_one_name_in_another_order():
     """Their shapes tell; if these are equal nothing can, as the documentation says."""
     W, V, U = pytensor.shared(np.ones((3, 2)), name="W"), *params("W", "W")
