@@ -54,7 +54,7 @@ from symupdates.core.program import everything
 from symupdates.core.selectors import fits_none
 from symupdates.core.state import check_size
 from symupdates.modes import DonatingJAXLinker
-from symupdates.typing import Parameters, UpdatesLike
+from symupdates.typing import Parameters, StateLike, UpdatesLike
 
 __all__ = [
     "JAX_SHARDED",
@@ -502,8 +502,8 @@ def state_dict(updates: UpdatesLike) -> OrderedDict[str, np.ndarray]:
     return OrderedDict((name, np.array(array)) for name, array in gathered(states.named(updates)))
 
 
-def save(file: str | os.PathLike[str], updates: UpdatesLike) -> None:
-    """Save the values of all keys of an updates dict to a file, once: :func:`symupdates.save`.
+def save(file: str | bytes | os.PathLike[str], updates: StateLike) -> None:
+    """Save the values of everything that a step moves to a file, once: :func:`symupdates.save`.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ class Unmatched(NamedTuple):
 
 
 def load_state_dict(updates: StateLike, state: Mapping[str, np.ndarray], strict: bool = True) -> Unmatched:
-    """Set the values of all keys of an updates dict. Everything is checked before anything is set.
+    """Set the values of everything that a step moves. All is checked before anything is set.
 
     Parameters
     ----------
@@ -108,11 +108,11 @@ def load_state_dict(updates: StateLike, state: Mapping[str, np.ndarray], strict:
     """
     arrays = {name: np.asarray(array) for name, array in state.items()}
     stored = {name: Stored(array.dtype, array.shape, partial(np.array, array)) for name, array in arrays.items()}
-    return restore(by_name("load_state_dict", updates), stored, strict)
+    return restore(by_name("load_state_dict", updates, arrays), stored, strict)
 
 
 def save(file: str | bytes | os.PathLike[str], updates: StateLike) -> None:
-    """Save the values of all keys of an updates dict to a file, all or nothing.
+    """Save the values of everything that a step moves to a file, all or nothing.
 
     The file takes the place of an older one in a single step, once its data are on the disk: whenever the process is
     killed, or the disk full, there is either the old file or the new one, whole. Of a link, it is what the link stands
@@ -145,7 +145,7 @@ def save(file: str | bytes | os.PathLike[str], updates: StateLike) -> None:
 
 
 def load(file: str | bytes | os.PathLike[str], updates: StateLike, strict: bool = True) -> Unmatched:
-    """Set the values of all keys of an updates dict from a file. Everything is checked before anything is set.
+    """Set the values of everything that a step moves from a file. All is checked before anything is set.
 
     Parameters
     ----------
@@ -187,20 +187,26 @@ def load(file: str | bytes | os.PathLike[str], updates: StateLike, strict: bool 
     largest. What a signal raises meanwhile, such as KeyboardInterrupt, is raised when all is set. Should the disk fail
     or the memory be exhausted then, the OSError or MemoryError has a note of what was set and what not.
     """
-    variables = by_name("load", updates)
     with open(os.fspath(file), "rb") as stream:
-        return restore(variables, Checkpoint(stream), strict)
+        state = Checkpoint(stream)
+        return restore(by_name("load", updates, set(state)), state, strict)
 
 
-def by_name(function, updates):
-    """The variables to save or load: of an updates dict, a list, or a dict that has the names."""
+def by_name(function, updates, stored=()):
+    """The variables to save or load: of an updates dict, a list, or a dict that has the names.
+
+    Under their former names, where a state is stored under these.
+    """
     if isinstance(updates, Variable) or not isinstance(updates, Collection):
         raise TypeError(
             f"{function}: updates must be an updates dict, a list of shared variables, or a dict of names and shared "
             f"variables, not {updates!r}; of an iterator, give list(...)."
         )
     if not isinstance(updates, Mapping) or not all(isinstance(key, str) for key in updates):
-        return named(updates)
+        variables = named(updates)
+        both = zip(variables, former_names(variables), strict=True)
+        names = [old if old in stored and name not in stored else name for name, old in both]
+        return OrderedDict(zip(names, variables.values(), strict=True))
     for name, variable in updates.items():
         if not isinstance(variable, SharedVariable):
             raise TypeError(f"{function}: {name} must be a shared variable, not {variable!r}.")
@@ -210,8 +216,6 @@ def by_name(function, updates):
 def restore(variables, state, strict):
     """Set variables to what is stored under their names, after all of it was checked."""
     names = set(state)
-    of_both = zip(variables, former_names(variables), variables.values(), strict=True)
-    variables = {old if name not in names and old in names else name: variable for name, old, variable in of_both}
     unmatched = Unmatched([name for name in variables if name not in names], [n for n in state if n not in variables])
     problems = []
     if strict or not names & variables.keys():

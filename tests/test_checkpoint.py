@@ -158,7 +158,7 @@ def arrays_and_a_generator(seed):
     return dict.fromkeys(pytensor.shared(value, name=name) for name, value in values.items())
 
 
-@settings(max_examples=300, deadline=timedelta(seconds=10))
+@settings(max_examples=200, deadline=timedelta(seconds=10))
 @given(changes=CHANGES, strict=st.booleans())
 def test_whatever_is_changed_in_a_file(changes, strict, tmp_path_factory):
     file = tmp_path_factory.getbasetemp() / "fuzzed"
@@ -291,6 +291,28 @@ def test_crafted_directories_are_refused(place, replacement, tmp_path):
     craft(tmp_path / "crafted", {"p": np.ones(3)})
     patched(tmp_path / "crafted", place, replacement)
     assert_refused(tmp_path / "crafted", updates, "not a whole checkpoint")
+
+
+@pytest.mark.parametrize("offset", [2**40, 2**63 - 1, 2**64 - 1])
+def test_members_that_are_nowhere_are_refused(offset, tmp_path):
+    updates = sgd([pt.vector()], [make_param((3,), "float64", "p")])
+    craft(tmp_path / "crafted", {"p": np.ones(3)})
+    with zipfile.ZipFile(tmp_path / "crafted", "a") as archive:
+        archive.getinfo("p.npy").header_offset = offset
+        archive.comment = b"to have the directory written again"
+    assert_refused(tmp_path / "crafted", updates, "not a whole checkpoint")
+
+
+def test_a_disk_that_cannot_be_read(tmp_path, monkeypatch):
+    """Is not the fault of the file."""
+
+    def failing(*args):
+        raise OSError(5, "Input/output error")
+
+    save(tmp_path / "run", updates := vector())
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        load(tmp_path / "run", updates)
 
 
 def test_what_is_unknown_is_not_read(tmp_path):
@@ -430,7 +452,7 @@ def test_what_is_no_text_is_no_state(tmp_path):
         np.array([text_of("PCG64")]),
         np.array(text_of("PCG64").encode()),
         np.ones(3),
-        np.array("x" * 70_000),
+        np.array("x" * 3_000_000),
         in_bytes(np.array(b"\xff" * 8), b"{'descr': '<U2', 'fortran_order': False, 'shape': (), }"),  # no characters
         in_bytes(np.zeros(0), b"{'descr': '<U0', 'fortran_order': False, 'shape': (), }"),
     ):
@@ -785,7 +807,7 @@ INTERRUPTED = """
             assert len(os.listdir(os.path.dirname(file))) == 1, interruption
             load(file, variables)
         assert found() in ([1.0] * 3, [2.0] * 3), (interruption, found())
-        interruption += 7
+        interruption += 11
     assert found() == [2.0] * 3
     # Those at lines of a __del__ are lost.
     assert errors.count(KeyboardInterrupt) > 0.9 * len(errors) > 100

@@ -109,6 +109,7 @@ def test_training_on_jax_predicting_elsewhere(tmp_path):
     assert not isinstance(p.get_value(borrow=True), np.ndarray)
     predict = pytensor.function([], 2 * p, mode="CVM")
     to_numpy(updates)
+    assert p.get_value(borrow=True).flags.writeable
     expected = 2 * p.get_value()
     np.testing.assert_array_equal(predict(), expected)
     step()
@@ -324,6 +325,14 @@ def test_all_that_does_not_fit_is_told(run):
     with pytest.raises(ValueError, match="nothing was loaded: more is missing; w/adagrad/accu is unknown"):
         load(file, [more], strict=False)
     assert_values(updates, before)
+
+
+def test_names_that_are_given_are_those_of_the_file():
+    """And not what the variable was called by the first version, as where a dict is given."""
+    updates = trained(adam(), params("w"))
+    count = named(updates)["adam/t"]
+    with pytest.raises(ValueError, match=r"nothing was loaded: t is missing; adam/t is unknown\."):
+        load_state_dict({"t": count}, {"adam/t": np.array(7)})
 
 
 def test_parameters_of_one_name_in_another_order():

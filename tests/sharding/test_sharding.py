@@ -327,6 +327,7 @@ def test_a_checkpoint_is_the_same_whichever_saves_it(tmp_path):
         assert one.files == other.files
         arrays = [name for name in one.files if name != "symupdates.json"]
         assert [one[name].tobytes() for name in arrays] == [other[name].tobytes() for name in arrays]
+    assert all(array.flags.writeable for array in sharding.state_dict(model.updates).values())
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):

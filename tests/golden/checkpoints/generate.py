@@ -39,6 +39,16 @@ def groups():
     return updates
 
 
+def repeated():
+    """Transforms that are applied twice to the parameters, which have one name and none."""
+    ps = [pytensor.shared(np.zeros(3), name=name) for name in ("W", "W", None)]
+    momentum = symupdates.apply_momentum(momentum=lambda t: 0.5 / (t + 1))
+    updates = momentum(momentum(symupdates.sgd([pt.vector()] * 3, ps)))
+    for i, variable in enumerate(updates):
+        variable.set_value(np.full_like(variable.get_value(), 10 * i))
+    return updates
+
+
 def arrays():
     """Orders, dtypes and sizes of arrays; names of all sorts."""
     values = {
@@ -62,7 +72,7 @@ def generators():
     return dict.fromkeys(pytensor.shared(x, name=type(x.bit_generator).__name__) for x in made)
 
 
-CASES = {"run": run, "groups": groups, "arrays": arrays, "generators": generators}
+CASES = {"run": run, "groups": groups, "repeated": repeated, "arrays": arrays, "generators": generators}
 
 
 def main():
