@@ -4,7 +4,10 @@ import importlib.util
 import os
 import warnings
 
+import pytensor
 import pytest
+from pytensor.compile.mode import predefined_linkers
+from pytensor.link.vm import VMLinker
 
 HAVE_JAX = importlib.util.find_spec("jax") is not None
 if HAVE_JAX:
@@ -88,3 +91,15 @@ def backend(request):
 def backend_and_dtype(request):
     """A backend, and the dtype that is to be compiled for."""
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def plain_python(request, monkeypatch):
+    """Where a test asks for no backend, PyTensor compiles none of the functions inside of functions either."""
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    if {"backend", "backend_and_dtype"} & set(params):
+        yield
+        return
+    monkeypatch.setitem(predefined_linkers, "cvm", VMLinker(use_cloop=False, c_thunks=False))  # of loops, in any mode
+    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+        yield

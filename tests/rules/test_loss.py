@@ -76,7 +76,7 @@ def test_the_same_draws_at_both_points(rule):
     rate = {"optimizer": su.sgd(learning_rate=1.0)} if rule in (su.sam, su.asam) else {"learning_rate": 1.0}
     rate |= {"momentum": 0.0} if rule is su.nag else {}
     updates = rule((noise * p).sum(), [p], **rate)
-    drawn = train(updates | {generator: advanced}, 3, [noise, p - updates[p]], mode="CVM")
+    drawn = train(updates | {generator: advanced}, 3, [noise, p - updates[p]])
     for slope, step in drawn:
         np.testing.assert_allclose(step, slope, rtol=1e-12)
     assert not np.array_equal(drawn[0][0], drawn[1][0])
@@ -159,7 +159,7 @@ def test_curvature_is_estimated_now_and_then(rule):
     p = shared([3.0, 1.0])
     updates = rule((p**4).sum(), [p], learning_rate=0.01, every=3)
     slot = next(v for v in updates if v.name in ("p/sophia_h/h", "p/esgd/d"))
-    step = pytensor.function([], [], updates=updates, mode="CVM")
+    step = pytensor.function([], [], updates=updates, mode=PYTHON)
     seen = []
     for _ in range(7):
         step()
@@ -200,7 +200,7 @@ def test_rosenbrock_in_few_evaluations(start):
     loss = (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
     updates = su.lbfgs(loss, [x])
     evaluations = su.named(updates)["lbfgs/evaluations"]
-    step = pytensor.function([], loss, updates=updates, mode="CVM")
+    step = pytensor.function([], loss, updates=updates, mode=PYTHON)
     while step() > 1e-10:
         assert evaluations.get_value() < 200
     assert evaluations.get_value() <= 1.2 * evaluations_of_scipy(start, 1e-10)
