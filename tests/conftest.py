@@ -13,7 +13,7 @@ HAVE_JAX = importlib.util.find_spec("jax") is not None
 if HAVE_JAX:
     # PyTensor sets JAX's precision from floatX when it loads this: float64 here, whatever a test sets later.
     import jax
-    import pytensor.link.jax.dispatch  # noqa: F401
+    import pytensor.link.jax.dispatch
 
     jax.config.update("jax_num_cpu_devices", 8)  # for the meshes of test_sharding.py; all else uses the first
 

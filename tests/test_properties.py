@@ -8,7 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import FULL
-from helpers import PYTHON, call, every_rule, skip
+from helpers import PYTHON, call, every_rule_in_ci, skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -101,7 +101,7 @@ def with_schedules(name):
     return Run(partial(row.rule, **dict(row.structure), **hyper))
 
 
-@every_rule
+@every_rule_in_ci
 @few
 @given(steps=some_steps)
 def test_a_constant_schedule_is_the_number(row, steps):
@@ -132,7 +132,7 @@ def accumulated(name):
     return Run(su.accumulate(rule_of(next(row for row in ROWS if row.name == name)), every=4))
 
 
-@every_rule
+@every_rule_in_ci
 @few
 @given(steps=st.lists(one_step, min_size=4, max_size=12))
 def test_accumulation_is_the_mean(row, steps):
@@ -149,7 +149,7 @@ def test_accumulation_is_the_mean(row, steps):
         np.testing.assert_allclose(got[key], value, rtol=2e-5 if in_float32 else 1e-12, atol=1e-25)
 
 
-@every_rule
+@every_rule_in_ci
 @few
 @given(before=some_steps, after=some_steps)
 def test_save_load_continue(row, before, after, tmp_path_factory):
@@ -185,7 +185,7 @@ def test_every_transform_is_here():
     assert {transform.__name__ for transform in TRANSFORMS} == named
 
 
-@every_rule
+@every_rule_in_ci
 @few
 @given(chosen=st.lists(st.sampled_from(TRANSFORMS), max_size=6))
 def test_transforms_never_change_their_input(row, chosen):

@@ -108,6 +108,7 @@ def test_every_rule_and_example_is_listed():
             assert f"`examples/{program.name}`" in text
 
 
+@pytest.mark.ci
 def test_recipe(tmp_path):
     """A copy of the project, the blocks of the recipe put where it says, and the generic tests for the new rule."""
     for part in ("symupdates", "tests", "pyproject.toml"):
@@ -134,7 +135,7 @@ def test_recipe(tmp_path):
             "tests/test_compositions.py",
         ],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "CI": "1"},
         capture_output=True,
         text=True,
     )

@@ -9,7 +9,7 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON, STEPS, assert_close, call, every_rule, make_param, values
+from helpers import PYTHON, STEPS, assert_close, call, every_rule_in_ci, make_param, values
 from loss_table import LOSS_ROWS
 from table import ROWS
 
@@ -39,7 +39,7 @@ every_transform = pytest.mark.parametrize(
 
 
 @every_transform
-@every_rule
+@every_rule_in_ci
 def test_numbers_on_every_rule(transform, row):
     """A rule's steps, accelerated: the parameters only, not the rule's own state."""
     given = row.gradients(STEPS, row.shape)

@@ -20,6 +20,7 @@ from helpers import (
     call,
     every_floatx,
     every_rule,
+    every_rule_in_ci,
     make_param,
     rule_of_each_kind,
     scheduled,
@@ -149,7 +150,7 @@ def test_numbers_on_backends(row, backend, dtype):
         runs.check(backend)
 
 
-@every_rule
+@every_rule_in_ci
 def test_floatx_does_not_matter(row):
     """The expressions are the same."""
     graphs = []
@@ -163,7 +164,7 @@ def test_floatx_does_not_matter(row):
     assert equal_computations(xs, ys, in_xs, in_ys)
 
 
-@every_rule
+@every_rule_in_ci
 def test_loss_list_and_tuple_agree(row):
     """The expressions are the same, and those of any iterable of parameters."""
     x = pt.tensor("x", shape=(5, 3), dtype="float64")
@@ -236,7 +237,7 @@ def test_kinds_of_hyper_parameter_agree(row):
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int64", "uint16", "float32", "float64"])
-@every_rule
+@every_rule_in_ci
 def test_whole_rates_of_any_dtype(row, dtype):
     """The learning rate 1 as a shared variable of any dtype, in any precision of the parameter."""
     for param in ("float32", "float64"):
@@ -317,7 +318,7 @@ def test_names_are_unique_whatever_the_parameters_are_called():
     assert len({v.name for v in symupdates.amsgrad([pt.scalar() for _ in params], params) if v not in params}) == 19
 
 
-@every_rule
+@every_rule_in_ci
 def test_a_schedule_brings_one_clock(row):
     p, q = make_param((3, 2), "float64", "p"), make_param((2, 1), "float32", "q")
     seen = []
@@ -349,7 +350,7 @@ def test_every_shared_variable_that_moves_is_a_key(row):
     assert read | {p} == set(updates) | {rate}  # a rule may read its parameter through the gradient alone
 
 
-@every_rule
+@every_rule_in_ci
 @every_floatx
 def test_a_float32_parameter_has_float32_arithmetic(row, floatx):
     with pytensor.config.change_flags(floatX=floatx):
@@ -405,7 +406,7 @@ def test_empty_and_length_one(backend):
         np.testing.assert_allclose(p.get_value(), old + 0.5, rtol=1e-6)
 
 
-@every_rule
+@every_rule_in_ci
 def test_resume_in_a_new_dict(row):
     """State carried over by name into a dict built anew continues the run bit for bit."""
     g = pt.tensor("g", shape=row.shape, dtype="float64")
@@ -431,7 +432,7 @@ def test_resume_in_a_new_dict(row):
         np.testing.assert_array_equal(got, expected)
 
 
-@every_rule
+@every_rule_in_ci
 def test_a_pickled_function_trains_on(row):
     g = pt.tensor("g", shape=row.shape, dtype="float64")
     p = make_param(row.shape, "float64", "p")
