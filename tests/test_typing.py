@@ -47,6 +47,7 @@ def by_mypy(cache, *files):
         yield x["severity"], Path(x["file"]).name, x["line"], x["message"]
 
 
+@pytest.mark.ci
 @pytest.mark.once
 @pytest.mark.parametrize("checker", ["pyright", "mypy"])
 def test_right_and_wrong_uses(checker, request):
@@ -64,6 +65,7 @@ def arguments_in(words):
     return dict(re.findall(r"(\w+): [^:=]+ = ([^,()]+)", words))
 
 
+@pytest.mark.ci
 @pytest.mark.once
 def test_editors_show_arguments(tmp_path):
     rules = {f"symupdates.{row.name}": row.rule for row in (*ROWS, *LOSS_ROWS)}
