@@ -25,11 +25,11 @@ if told["processes"] > 1:
 from mesh_model import Model, batches_of  # noqa: E402
 
 import symupdates as su  # noqa: E402
-from symupdates import sharding  # noqa: E402
+from symupdates import checkpoint, sharding  # noqa: E402
 
 written = []
-write = su.state.write
-su.state.write = lambda file, *args: (write(file, *args), written.append(str(file)))
+write = checkpoint.write
+checkpoint.write = lambda file, *args: (write(file, *args), written.append(str(file)))
 
 model = Model()
 mesh = jax.make_mesh((len(jax.devices()),), ("data",))
