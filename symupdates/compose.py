@@ -101,17 +101,6 @@ def chain(*stages: StageLike) -> Optimizer:
     return chained(stages=stages)
 
 
-@awaits("loss_or_grads", "params", name="chain")
-def chained(
-    loss_or_grads: LossOrGrads | None = None, params: Parameters | None = None, *, stages: Sequence[StageLike]
-) -> Updates:
-    params = check_params(params)
-    data = loss_or_grads if kind_of(stages[0]) == "rule" else get_or_compute_grads(loss_or_grads, params)
-    for i, stage in enumerate(stages):
-        data = call(f"chain: stages[{i}]", stage, data, params)
-    return data
-
-
 def merge(*dicts: UpdatesLike) -> Updates:
     """Merge updates dicts into one.
 
@@ -152,11 +141,11 @@ def merge(*dicts: UpdatesLike) -> Updates:
 
 
 def merging(function: Callable[P, Iterable[Updates]]) -> Callable[P, Updates]:
-    """Decorate an optimizer that makes several dicts: they are merged, and state that it made has its name there."""
+    """Decorate an optimizer that makes dicts: they are merged, and state that it made has its name in the whole."""
 
     @wraps(function)
     def wrapper(*args, **kwargs):
-        here = Group(None)
+        here = Group()
         with within(here):
             updates = merge(*function(*args, **kwargs))
         for variable, name in names_of(updates).items():
@@ -165,6 +154,18 @@ def merging(function: Callable[P, Iterable[Updates]]) -> Callable[P, Updates]:
         return updates
 
     return wrapper
+
+
+@awaits("loss_or_grads", "params", name="chain")
+@merging
+def chained(
+    loss_or_grads: LossOrGrads | None = None, params: Parameters | None = None, *, stages: Sequence[StageLike]
+) -> Iterable[Updates]:
+    params = check_params(params)
+    data = loss_or_grads if kind_of(stages[0]) == "rule" else get_or_compute_grads(loss_or_grads, params)
+    for i, stage in enumerate(stages):
+        data = call(f"chain: stages[{i}]", stage, data, params)
+    return (data,)
 
 
 def partition(*groups: GroupLike, **named_groups: GroupLike) -> Optimizer:
@@ -242,7 +243,7 @@ def partitioned(
     for key, (_, optimizer) in groups.items():
         if members[key] and optimizer is not None:
             given = [grads[i] for i in members[key]], [params[i] for i in members[key]]
-            with within(Group(key if isinstance(key, str) else None)):
+            with within(Group(key if isinstance(key, str) else None, is_part=True)):
                 dicts.append(called(f"partition: groups[{key!r}]", optimizer, *given))
     return dicts
 
@@ -316,7 +317,9 @@ def accumulated(
         total = gathered + g
         step[gathered] = pt.switch(is_full, pt.zeros_like(total), total)
         grads.append(total / astype(pt.constant(every), p.dtype) if mean else total)
-    held = extend("accumulate", called("accumulate: optimizer", optimizer, grads, step.params))
+    with within(Group(is_part=True)):
+        updates = called("accumulate: optimizer", optimizer, grads, step.params)
+    held = extend("accumulate", updates)
     held.hold(is_full)
     return held.finish(), step.finish()
 

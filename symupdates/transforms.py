@@ -17,7 +17,7 @@ from symupdates.core.checks import raised_by, shared_variables
 from symupdates.core.hyper import hyper_parameter, hyper_tags
 from symupdates.core.places import written
 from symupdates.core.program import moved, named_hyper_tags
-from symupdates.core.state import advance, call_state, check_size
+from symupdates.core.state import GROUPS, advance, call_state, check_size
 from symupdates.core.step import parameters_of
 from symupdates.core.types import largest_dtype
 from symupdates.typing import Hyper, ProjectionLike, Selection, Updates, UpdatesLike
@@ -438,8 +438,11 @@ def apply_if_small(
 
 
 def of_the_model(updates, params):
-    """What the model moves itself, and its next value, where a gate is for all parameters; nothing where for some."""
-    if not params.issuperset(parameters_of(updates)):
+    """What the model moves itself, and its next value, where a gate is for all parameters; nothing where for some.
+
+    A gate within a group, or within what accumulates, is for that part.
+    """
+    if any(group.is_part for group in GROUPS.get()) or not params.issuperset(parameters_of(updates)):
         return {}
     return {
         v: x

@@ -89,7 +89,7 @@ class Program:
             lambda: su.apply_projection(projection=constraints.l2_ball(radius=3.0)),
             lambda: su.apply_if_small(max_norm=self.hyper(4.0), limit=self.pick([None, 2])),
             lambda: su.apply_if_finite(limit=self.pick([None, 2])),
-            lambda: su.apply_freeze(params=lambda p: p.ndim == self.pick([1, 1]), until=2),
+            lambda: su.apply_freeze(params=self.pick([None, ".", lambda p: p.ndim < 3]), until=2),
             lambda: su.apply_ema(decay=self.hyper(0.5), debias=bool(self.rng.integers(2))),
             lambda: su.apply_polyak_average(begin=1, every=2),
         ]
@@ -104,7 +104,8 @@ class Program:
 
     def part(self, depth):
         """A rule; or, one in three, groups or accumulated or tuned steps of a smaller chain."""
-        kind = self.pick(["rule", "rule", "rule", "rule", "partition", "accumulate"] if depth else ["rule"])
+        kinds = ["rule", "rule", "rule", "accumulate", "partition"]  # of all parameters only: its patterns fit some
+        kind = self.pick(kinds[: depth + 3] if depth else ["rule"])
         if kind == "accumulate":
             return su.accumulate(self.chain(depth - 1), every=self.pick([1, 2]), mean=bool(self.rng.integers(2)))
         if kind == "partition":

@@ -16,10 +16,19 @@ GROUPS = ContextVar("groups", default=())  # that the rule at hand is called for
 
 
 class Group:
-    """A group of parameters, for which a rule is called; `name` is None for one without a name."""
+    """What calls are made for together: a group of parameters, or a chain of stages.
 
-    def __init__(self, name):
+    Attributes
+    ----------
+    name : str or None
+        Its name, with which the names of the calls begin.
+    is_part : bool
+        Whether it is a part of the step only, so that what it holds is no matter of the model as a whole.
+    """
+
+    def __init__(self, name=None, is_part=False):
         self.name = name
+        self.is_part = is_part
 
 
 @contextmanager
