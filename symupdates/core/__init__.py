@@ -20,7 +20,8 @@ one, and its bias correction undoes just what its weights did.
 
 The rooms, each of which uses those before it only: :mod:`~symupdates.core.arguments`, what an unknown argument was
 meant to be; :mod:`~symupdates.core.awaits`, calls without data; :mod:`~symupdates.core.optimizers`, functions that
-users give to be called; :mod:`~symupdates.core.types`, casts and shapes; :mod:`~symupdates.core.places`, whole
+users give to be called; :mod:`~symupdates.core.types`, casts and shapes; :mod:`~symupdates.core.norms`;
+:mod:`~symupdates.core.places`, whole
 variables and rows of tables; :mod:`~symupdates.core.state`, the variables kept beside the parameters;
 :mod:`~symupdates.core.parameters`, their checks, names and gradients; :mod:`~symupdates.core.hyper`, hyper-parameters;
 :mod:`~symupdates.core.step`, which puts them together.
@@ -28,6 +29,7 @@ variables and rows of tables; :mod:`~symupdates.core.state`, the variables kept 
 
 from symupdates.core.awaits import awaits
 from symupdates.core.hyper import whole_number
+from symupdates.core.norms import norm, rescaled
 from symupdates.core.optimizers import called, check_optimizer
 from symupdates.core.parameters import get_or_compute_grads, require_loss
 from symupdates.core.state import StateTag, is_state
@@ -46,9 +48,11 @@ __all__ = [
     "inner",
     "is_state",
     "like",
+    "norm",
     "prepare",
     "renewed",
     "require_loss",
+    "rescaled",
     "total",
     "whole_number",
 ]

@@ -4,6 +4,7 @@ import numpy as np
 from pytensor.tensor import maximum, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare
+from symupdates.core.ranges import BOUND, Range
 
 __all__ = ["adam", "adamax", "adamaxw", "adamw", "amsgrad", "nadam", "nadamw", "radam"]
 
@@ -401,7 +402,7 @@ def nadam(
         beta1=beta1,
         beta2=beta2,
         epsilon=epsilon,
-        momentum_decay=momentum_decay,
+        momentum_decay=BOUND(momentum_decay),
     )
     for p, g, (eta, beta1, beta2, eps, psi) in step:
         step[p] = p - eta * nesterov_ratio(step, p, g, beta1, beta2, eps, psi)
@@ -470,7 +471,7 @@ def nadamw(
         beta1=beta1,
         beta2=beta2,
         epsilon=epsilon,
-        momentum_decay=momentum_decay,
+        momentum_decay=BOUND(momentum_decay),
         weight_decay=weight_decay,
     )
     for p, g, (eta, beta1, beta2, eps, psi, decay) in step:
@@ -558,7 +559,7 @@ def radam(loss_or_grads=None, params=None, learning_rate=0.001, beta1=0.9, beta2
         beta1=beta1,
         beta2=beta2,
         epsilon=epsilon,
-        threshold=threshold,
+        threshold=Range(low=4, has_low=True, has_high=True)(threshold),
     )
     for p, g, (eta, beta1, beta2, eps, threshold) in step:
         m = step.state(p, "m")

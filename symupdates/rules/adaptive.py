@@ -7,6 +7,7 @@ import pytensor.tensor as pt
 from pytensor.tensor import sign, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare, total
+from symupdates.core.ranges import NON_NEGATIVE, NON_NEGATIVE_RATE, POSITIVE_RATE, number
 
 __all__ = ["adadelta", "adagrad", "adagrad_window", "centered_rmsprop", "ftrl", "madgrad", "rmsprop", "sm3"]
 
@@ -61,6 +62,7 @@ def adagrad(loss_or_grads=None, params=None, learning_rate=1.0, epsilon=1e-6, in
     .. [1] J. Duchi, E. Hazan and Y. Singer (2011). Adaptive subgradient methods for online learning and stochastic
        optimization. JMLR 12.
     """
+    number("adagrad: initial_accumulator", initial_accumulator, NON_NEGATIVE)
     step = prepare("adagrad", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
     for p, g, (eta, eps) in step:
         accu = step.state(p, "accu", initial=initial_accumulator)
@@ -363,7 +365,16 @@ def ftrl(loss_or_grads=None, params=None, learning_rate=0.1, beta=1.0, l1=0.0, l
     ----------
     .. [1] H. B. McMahan et al. (2013). Ad click prediction: a view from the trenches, algorithm 1. KDD.
     """
-    step = prepare("ftrl", loss_or_grads, params, learning_rate=learning_rate, beta=beta, l1=l1, l2=l2)
+    number("ftrl: initial_accumulator", initial_accumulator, NON_NEGATIVE)
+    step = prepare(
+        "ftrl",
+        loss_or_grads,
+        params,
+        learning_rate=POSITIVE_RATE(learning_rate),
+        beta=NON_NEGATIVE(beta),
+        l1=NON_NEGATIVE(l1),
+        l2=NON_NEGATIVE(l2),
+    )
     for p, g, (alpha, beta, l1, l2) in step:
         z = step.state(p, "z")
         n = step.state(p, "n", initial=initial_accumulator)
@@ -493,7 +504,14 @@ def madgrad(loss_or_grads=None, params=None, learning_rate=0.01, momentum=0.9, e
     .. [1] A. Defazio and S. Jelassi (2022). Adaptivity without compromise: a momentumized, adaptive, dual averaged
        gradient method for stochastic optimization. JMLR 23. arXiv:2101.11075.
     """
-    step = prepare("madgrad", loss_or_grads, params, learning_rate=learning_rate, momentum=momentum, epsilon=epsilon)
+    step = prepare(
+        "madgrad",
+        loss_or_grads,
+        params,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
+        momentum=momentum,
+        epsilon=epsilon,
+    )
     for p, g, (eta, mu, eps) in step:
         x0 = step.state(p, "x0", initial=p)
         s = step.state(p, "s")

@@ -9,7 +9,19 @@ from pytensor.tensor import maximum, minimum, sqrt, switch
 from pytensor.tensor.linalg import eigh, qr
 
 from symupdates.compose import merge
-from symupdates.core import astype, awaits, called, check_optimizer, prepare, renewed, total, whole_number
+from symupdates.core import (
+    astype,
+    awaits,
+    called,
+    check_optimizer,
+    norm,
+    prepare,
+    renewed,
+    rescaled,
+    total,
+    whole_number,
+)
+from symupdates.core.ranges import NON_NEGATIVE, Range, number
 from symupdates.rules.adam import adamw
 
 __all__ = ["adafactor", "muon", "shampoo", "soap"]
@@ -25,7 +37,7 @@ def mean(x, axis):
 
 
 def rms(x):
-    return sqrt(total(x**2) / count(tuple(x.shape), x.dtype))
+    return norm(x).value / sqrt(count(tuple(x.shape), x.dtype))
 
 
 @awaits("loss_or_grads", "params")
@@ -114,10 +126,10 @@ def adafactor(
         loss_or_grads,
         params,
         learning_rate=learning_rate,
-        beta2_decay=beta2_decay,
+        beta2_decay=Range(high=0, has_high=True)(beta2_decay),
         epsilon1=epsilon1,
         epsilon2=epsilon2,
-        clip_threshold=clip_threshold,
+        clip_threshold=Range(low=0, has_high=True)(clip_threshold),
     )
     for p, g, (eta, exponent, eps1, eps2, d) in step:
         t = astype(step.t, p.dtype)
@@ -239,6 +251,8 @@ def muon(
     """
     whole_number("muon: ns_steps", ns_steps)
     check_optimizer("muon: others", others)
+    if consistent_rms is not None:
+        number("muon: consistent_rms", consistent_rms, NON_NEGATIVE)
     step = prepare(
         "muon",
         loss_or_grads,
@@ -258,7 +272,7 @@ def muon(
         m = step.state(p, "m")
         step[m] = mu * m + (1 - mu) * g
         u = mu * step[m] + (1 - mu) * g if nesterov else step[m]
-        x = u / (sqrt(total(u**2)) + eps)
+        x = rescaled(u, norm(u) + eps)
         rows, columns = shape
         x = orthogonalized(x.T, ns_steps).T if rows > columns else orthogonalized(x, ns_steps)
         rows, columns = (count((n,), p.dtype) for n in p.shape)

@@ -1,10 +1,7 @@
 """Rules that take the gradient at another point than where the parameters are."""
 
-import pytensor.tensor as pt
-
-from symupdates.constraints import total_norm
-from symupdates.core import astype, awaits, called, check_optimizer, prepare, require_loss
-from symupdates.core.types import largest_dtype
+from symupdates.core import awaits, called, check_optimizer, norm, prepare, require_loss, rescaled
+from symupdates.core.ranges import NON_NEGATIVE
 from symupdates.rules.sgd import sgd
 
 __all__ = ["asam", "extragradient", "nag", "sam"]
@@ -61,9 +58,9 @@ def sam(loss_or_grads=None, params=None, rho=0.05, optimizer=sgd):
        improving generalization. ICLR. arXiv:2010.01412.
     """
     check_optimizer("sam: optimizer", optimizer)
-    step = prepare("sam", require_loss("sam", loss_or_grads), params, rho=rho)
-    n = norm_or_one([g for _, g, _ in step])
-    worst = step.gradients_at({p: p + rho * g / astype(n, p.dtype) for p, g, (rho,) in step})
+    step = prepare("sam", require_loss("sam", loss_or_grads), params, rho=NON_NEGATIVE(rho))
+    n = norm([g for _, g, _ in step]).or_one()
+    worst = step.gradients_at({p: p + rescaled(g, n, rho) for p, g, (rho,) in step})
     return called("sam: optimizer", optimizer, list(worst.values()), step.params)
 
 
@@ -119,10 +116,10 @@ def asam(loss_or_grads=None, params=None, rho=0.5, eta=0.01, optimizer=sgd):
        scale-invariant learning of deep neural networks. ICML. arXiv:2102.11600.
     """
     check_optimizer("asam: optimizer", optimizer)
-    step = prepare("asam", require_loss("asam", loss_or_grads), params, rho=rho, eta=eta)
+    step = prepare("asam", require_loss("asam", loss_or_grads), params, rho=NON_NEGATIVE(rho), eta=NON_NEGATIVE(eta))
     T = {p: abs(p) + eta for p, _, (_, eta) in step}
-    n = norm_or_one([T[p] * g for p, g, _ in step])
-    worst = step.gradients_at({p: p + rho * T[p] ** 2 * g / astype(n, p.dtype) for p, g, (rho, _) in step})
+    n = norm([T[p] * g for p, g, _ in step]).or_one()
+    worst = step.gradients_at({p: p + T[p] * rescaled(T[p] * g, n, rho) for p, g, (rho, _) in step})
     return called("asam: optimizer", optimizer, list(worst.values()), step.params)
 
 
@@ -229,9 +226,3 @@ def extragradient(loss_or_grads=None, params=None, learning_rate=1e-3):
     for p, _, (eta,) in step:
         step[p] = p - eta * ahead[p]
     return step.finish()
-
-
-def norm_or_one(tensors):
-    """The joint L2 norm, in the largest dtype; one where it is zero, to divide by."""
-    n = total_norm(tensors, largest_dtype(tensors))
-    return pt.switch(n > 0, n, pt.ones_like(n))

@@ -4,6 +4,7 @@ import numpy as np
 from pytensor.tensor import maximum, sqrt
 
 from symupdates.core import astype, awaits, prepare
+from symupdates.core.ranges import NON_NEGATIVE, NON_NEGATIVE_RATE, PART, in_order
 from symupdates.random import normals
 
 __all__ = ["noisy_sgd", "psgld", "sghmc", "sgld", "sgnht"]
@@ -58,7 +59,14 @@ def noisy_sgd(loss_or_grads=None, params=None, learning_rate=1e-3, eta=0.01, gam
     .. [1] A. Neelakantan, L. Vilnis, Q. V. Le, I. Sutskever, L. Kaiser, K. Kurach and J. Martens (2015). Adding
        gradient noise improves learning for very deep networks. arXiv:1511.06807.
     """
-    step = prepare("noisy_sgd", loss_or_grads, params, learning_rate=learning_rate, eta=eta, gamma=gamma)
+    step = prepare(
+        "noisy_sgd",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        eta=NON_NEGATIVE(eta),
+        gamma=NON_NEGATIVE(gamma),
+    )
     xi = normals(step, seed)
     for p, g, (alpha, eta, gamma) in step:
         sigma = sqrt(eta / astype(step.t, p.dtype) ** gamma)
@@ -123,10 +131,12 @@ def sgld(loss_or_grads=None, params=None, learning_rate=1e-4, temperature=1.0, s
     .. [2] F. Wenzel, K. Roth, B. S. Veeling and others (2020). How good is the Bayes posterior in deep neural networks
        really? ICML. arXiv:2002.02405.
     """
-    step = prepare("sgld", loss_or_grads, params, learning_rate=learning_rate, temperature=temperature)
+    step = prepare(
+        "sgld", loss_or_grads, params, learning_rate=NON_NEGATIVE_RATE(learning_rate), temperature=temperature
+    )
     xi = normals(step, seed)
     for p, g, (eps, T) in step:
-        step[p] = p - eps / 2 * g + sqrt(eps * T) * xi(p)
+        step[p] = p - step.rate(eps / 2) * g + sqrt(eps * T) * xi(p)
     return step.finish()
 
 
@@ -192,7 +202,7 @@ def psgld(loss_or_grads=None, params=None, learning_rate=1e-3, rho=0.99, epsilon
         "psgld",
         loss_or_grads,
         params,
-        learning_rate=learning_rate,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
         rho=rho,
         epsilon=epsilon,
         temperature=temperature,
@@ -202,7 +212,7 @@ def psgld(loss_or_grads=None, params=None, learning_rate=1e-3, rho=0.99, epsilon
         V = step.state(p, "accu")
         step[V] = rho * V + (1 - rho) * g**2
         G = 1 / (lam + sqrt(step[V]))
-        step[p] = p - eps / 2 * G * g + sqrt(eps * T * G) * xi(p)
+        step[p] = p - step.rate(eps / 2) * G * g + sqrt(eps * T * G) * xi(p)
     return step.finish()
 
 
@@ -276,11 +286,12 @@ def sghmc(
         "sghmc",
         loss_or_grads,
         params,
-        learning_rate=learning_rate,
-        friction=friction,
-        noise_estimate=noise_estimate,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
+        friction=PART(friction),
+        noise_estimate=NON_NEGATIVE(noise_estimate),
         temperature=temperature,
     )
+    in_order("sghmc", noise_estimate=noise_estimate, friction=friction)
     xi = normals(step, seed)
     for p, g, (eta, alpha, beta, T) in step:
         v = step.state(p, "velocity")
@@ -349,8 +360,8 @@ def sgnht(loss_or_grads=None, params=None, learning_rate=1e-4, diffusion=0.1, te
         "sgnht",
         loss_or_grads,
         params,
-        learning_rate=learning_rate,
-        diffusion=diffusion,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
+        diffusion=NON_NEGATIVE(diffusion),
         temperature=temperature,
     )
     xi = normals(step, seed)

@@ -3,6 +3,7 @@
 from pytensor.tensor import sqrt
 
 from symupdates.core import astype, awaits, prepare
+from symupdates.core.ranges import PART
 from symupdates.rules.rate_free import positive
 
 __all__ = ["schedule_free_adamw", "schedule_free_sgd"]
@@ -63,7 +64,7 @@ def schedule_free_sgd(loss_or_grads=None, params=None, learning_rate=1.0, beta=0
     .. [1] A. Defazio, X. Yang, H. Mehta, K. Mishchenko, A. Khaled and A. Cutkosky (2024). The road less scheduled.
        NeurIPS. arXiv:2405.15682.
     """
-    step = prepare("schedule_free_sgd", loss_or_grads, params, learning_rate=learning_rate, beta=beta)
+    step = prepare("schedule_free_sgd", loss_or_grads, params, learning_rate=learning_rate, beta=PART(beta))
     eta, _ = step.hyper(step.dtype)
     weights = step.state(None, "weights")
     step[weights] = weights + eta**2
@@ -149,7 +150,7 @@ def schedule_free_adamw(
         loss_or_grads,
         params,
         learning_rate=learning_rate,
-        beta1=beta1,
+        beta1=PART(beta1),
         beta2=beta2,
         epsilon=epsilon,
         weight_decay=weight_decay,

@@ -5,6 +5,7 @@ import pytensor.tensor as pt
 from pytensor.tensor import clip, maximum, sqrt
 
 from symupdates.core import astype, awaits, inner, prepare, renewed, require_loss, total, whole_number
+from symupdates.core.ranges import NON_NEGATIVE, PART, REAL
 from symupdates.random import new_generator, normal, rademacher
 
 __all__ = ["adahessian", "barzilai_borwein", "esgd", "sophia_h"]
@@ -90,7 +91,7 @@ def adahessian(
         beta1=beta1,
         beta2=beta2,
         epsilon=epsilon,
-        hessian_power=hessian_power,
+        hessian_power=PART(hessian_power),
     )
     z = probes(step, rademacher, seed)
     Hz = hessian_times(step, z)
@@ -191,7 +192,7 @@ def sophia_h(
         learning_rate=learning_rate,
         beta1=beta1,
         beta2=beta2,
-        gamma=gamma,
+        gamma=NON_NEGATIVE(gamma),
         epsilon=epsilon,
     )
     z = probes(step, rademacher, seed)
@@ -318,7 +319,7 @@ def barzilai_borwein(loss_or_grads=None, params=None, learning_rate=1e-3, short=
     .. [1] J. Barzilai and J. M. Borwein (1988). Two-point step size gradient methods. IMA Journal of Numerical Analysis
        8(1).
     """
-    step = prepare("barzilai_borwein", loss_or_grads, params, learning_rate=learning_rate)
+    step = prepare("barzilai_borwein", loss_or_grads, params, learning_rate=REAL(learning_rate))
     last = {p: (step.state(p, "last_p", initial=p), step.state(p, "last_g")) for p in step.params}
     s = [p - last[p][0] for p in step.params]
     y = [g - last[p][1] for p, g, _ in step]
@@ -328,7 +329,7 @@ def barzilai_borwein(loss_or_grads=None, params=None, learning_rate=1e-3, short=
         last_p, last_g = last[p]
         step[last_p] = p
         step[last_g] = g
-        step[p] = p - pt.switch(sy > 0, astype(alpha, p.dtype), eta) * g
+        step[p] = p - step.rate(pt.switch(sy <= 0, eta, astype(alpha, p.dtype))) * g
     return step.finish()
 
 
