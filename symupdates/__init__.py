@@ -3,6 +3,7 @@
 from symupdates import constraints as constraints
 from symupdates import gradients as gradients
 from symupdates import modes as modes
+from symupdates import proximal as proximal
 from symupdates import random as random
 from symupdates import schedules as schedules
 from symupdates.compose import accumulate, chain, merge, partition
@@ -76,6 +77,7 @@ from symupdates.transforms import (
     apply_nesterov_momentum,
     apply_polyak_average,
     apply_projection,
+    apply_proximal,
     apply_scale,
     apply_weight_decay,
     averages,
@@ -174,6 +176,7 @@ __all__ = [
     "apply_scale",
     "apply_lookahead",
     "apply_projection",
+    "apply_proximal",
     "apply_if_finite",
     "apply_if_small",
     "apply_freeze",

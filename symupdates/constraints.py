@@ -15,9 +15,10 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
-from symupdates.core import astype, awaits, flag, total
+from symupdates.core import astype, awaits, flag, norm, rescaled, total
 from symupdates.core.checks import float_tensors, listed, tensor_of
-from symupdates.core.hyper import resolve, scalar
+from symupdates.core.hyper import resolve, scalars
+from symupdates.core.ranges import EXTENDED, NON_NEGATIVE, in_order
 from symupdates.core.types import largest_dtype
 from symupdates.typing import Gradients, Hyper, Number
 
@@ -39,14 +40,10 @@ def unit_axes(ndim):
     return (0,) if ndim <= 2 else tuple(range(1, ndim))
 
 
-def total_norm(tensors, dtype):
-    """The L2 norm of all elements of all tensors, in that dtype."""
-    return pt.sqrt(sum((total(astype(x, dtype) ** 2) for x in tensors), astype(pt.constant(0), dtype)))
-
-
-def shrink(norm, bound):
-    """The factor that brings a norm within its bound: exactly one inside, as c / max(n, c) is not after rewrites."""
-    return pt.switch(norm <= bound, pt.ones_like(norm), bound / norm)
+def shrunk(x, size, bound):
+    """A tensor scaled for a norm to be within its bound: exactly `x` inside, as c / max(n, c) is not after rewrites."""
+    is_inside = size.value <= bound
+    return rescaled(x, size.one_where(is_inside), pt.switch(is_inside, pt.ones_like(size.length), bound))
 
 
 def axes_of(x, axes, function, name):
@@ -134,10 +131,10 @@ def norm_constraint(
     """
     x = tensor_of("norm_constraint: tensor_var", tensor_var, "float")
     axes = axes_of(x, norm_axes, "norm_constraint", "norm_axes")
-    max_norm = astype(scalar("norm_constraint: max_norm", max_norm), x.dtype)
-    epsilon = astype(scalar("norm_constraint: epsilon", epsilon), x.dtype)
-    norm = pt.sqrt(total(x**2, axis=axes, keepdims=True))
-    return x * (pt.minimum(norm, max_norm) / (norm + epsilon))
+    bounds = scalars("norm_constraint", {"max_norm": max_norm, "epsilon": epsilon})
+    max_norm, epsilon = (astype(bound, x.dtype) for bound in bounds)
+    n = norm(x, axes)
+    return rescaled(x, n + epsilon, pt.minimum(n.value, max_norm))
 
 
 @overload
@@ -205,10 +202,9 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
     tensors = float_tensors("total_norm_constraint: tensor_vars", tensor_vars)
     dtype = largest_dtype(tensors)
     max_norm, epsilon = resolve("total_norm_constraint", {"max_norm": max_norm, "epsilon": epsilon})(dtype)
-    norm = total_norm(tensors, dtype)
-    scale = pt.minimum(norm, max_norm) / (norm + epsilon)
-    scaled = [x * astype(scale, x.dtype) for x in tensors]
-    return (scaled, norm) if return_norm else scaled
+    n = norm(tensors, dtype=dtype)
+    scaled = [rescaled(x, n + epsilon, pt.minimum(n.value, max_norm)) for x in tensors]
+    return (scaled, n.value) if return_norm else scaled
 
 
 # --- Projections ------------------------------------------------------------------------------------------------------
@@ -217,7 +213,7 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
 def begin(function, x, **bounds):
     """The tensor, checked, and the bounds in its dtype."""
     x = tensor_of(f"{function}: x", x, "float")
-    return x, *(astype(scalar(f"{function}: {name}", value), x.dtype) for name, value in bounds.items())
+    return x, *(astype(bound, x.dtype) for bound in scalars(function, bounds))
 
 
 @awaits("x")
@@ -260,8 +256,9 @@ def box(x: Variable | None = None, low: Number = 0.0, high: Number = 1.0) -> Ten
     .. [1] M. Arjovsky, S. Chintala and L. Bottou (2017). Wasserstein generative adversarial networks. ICML.
        arXiv:1701.07875.
     """
-    x, low, high = begin("box", x, low=low, high=high)
-    return pt.clip(x, low, high)
+    x, least, most = begin("box", x, low=EXTENDED(low), high=EXTENDED(high))
+    in_order("box", low=low, high=high)
+    return pt.clip(x, least, most)
 
 
 @awaits("x")
@@ -287,8 +284,7 @@ def unit_norm(x: Variable | None = None, axes: int | Sequence[int] | None = None
         If `axes` is not given, and `x` is not of 2 to 5 dimensions; if an axis does not exist or stands there twice.
     """
     (x,) = begin("unit_norm", x)
-    norm = pt.sqrt(total(x**2, axis=axes_of(x, axes, "unit_norm", "axes"), keepdims=True))
-    return x / pt.switch(norm > 0, norm, pt.ones_like(norm))
+    return rescaled(x, norm(x, axes_of(x, axes, "unit_norm", "axes")).or_one())
 
 
 @awaits("x")
@@ -322,11 +318,7 @@ def max_norm(x: Variable | None = None, bound: Number = 3.0, axes: int | Sequenc
        prevent neural networks from overfitting, section 5.1. JMLR 15.
     """
     x, bound = begin("max_norm", x, bound=bound)
-    return within(x, bound, axes_of(x, axes, "max_norm", "axes"))
-
-
-def within(x, bound, axes):
-    return x * shrink(pt.sqrt(total(x**2, axis=axes, keepdims=True)), bound)
+    return shrunk(x, norm(x, axes_of(x, axes, "max_norm", "axes")), bound)
 
 
 @awaits("x")
@@ -348,16 +340,16 @@ def l2_ball(x: Variable | None = None, radius: Number = 1.0, axes: int | Sequenc
         Its projection; within the ball unchanged, to the last bit.
     """
     x, radius = begin("l2_ball", x, radius=radius)
-    return within(x, radius, checked_axes(x, axes, "l2_ball: axes"))
+    return shrunk(x, norm(x, checked_axes(x, axes, "l2_ball: axes")), radius)
 
 
 @awaits("x")
 def simplex(x: Variable | None = None, total: Number = 1.0, axis: int | None = None) -> TensorVariable:
     r"""Project onto the simplex: non-negative elements of a given sum.
 
-    .. math:: \max(x - \theta, 0), \qquad \theta = \max_k \frac{x_{(1)} + \dots + x_{(k)} - s}{k}
+    .. math:: \max(x - \theta, 0), \qquad \theta = \frac{x_{(1)} + \dots + x_{(k)} - s}{k}
 
-    with :math:`x_{(k)}` the :math:`k`-th largest element.
+    with :math:`x_{(k)}` the :math:`k`-th largest element, the last that is not below :math:`\theta`.
 
     Parameters
     ----------
@@ -378,9 +370,8 @@ def simplex(x: Variable | None = None, total: Number = 1.0, axis: int | None = N
     .. [1] J. Duchi, S. Shalev-Shwartz, Y. Singer and T. Chandra (2008). Efficient projections onto the l1-ball for
        learning in high dimensions. ICML.
     """
-    x, total = begin("simplex", x, total=total)
-    axis = checked_axis(x, axis, "simplex: axis")
-    return pt.maximum(x - threshold(x, total, axis), pt.zeros_like(x))
+    x, total = begin("simplex", x, total=NON_NEGATIVE(total))
+    return on_simplex(x, total, checked_axis(x, axis, "simplex: axis"))
 
 
 @awaits("x")
@@ -410,14 +401,25 @@ def l1_ball(x: Variable | None = None, radius: Number = 1.0, axis: int | None = 
     axis = checked_axis(x, axis, "l1_ball: axis")
     size = pt.abs(x)
     inside = total(size, axis=axis, keepdims=True) <= radius
-    return pt.switch(inside, x, pt.sign(x) * pt.maximum(size - threshold(size, radius, axis), pt.zeros_like(x)))
+    return pt.switch(inside, x, pt.sign(x) * on_simplex(size, radius, axis))
 
 
-def threshold(x, radius, axis):
-    """What to take from each element for those that stay positive to sum to the radius."""
-    ones = pt.ones_like(x)
+def on_simplex(x, radius, axis):
+    """The projection onto the simplex: that of what the elements are below the largest, of which few matter."""
+    shape = x.shape
     whole = axis is None
     if whole:
-        x, ones, axis = x.reshape((-1,)), ones.reshape((-1,)), 0
-    sums = astype(pt.cumsum(-pt.sort(-x, axis=axis), axis=axis), x.dtype)
-    return pt.max((sums - radius) / pt.cumsum(ones, axis=axis), axis=axis, keepdims=not whole)
+        x, axis = x.reshape((-1,)), 0
+
+    def summed(x):
+        return total(x, axis, keepdims=True)
+
+    k = astype(pt.cumsum(pt.ones_like(x), axis=axis), x.dtype)
+    zeros = pt.zeros_like(x)
+    ordered = -pt.sort(-x, axis=axis)
+    largest = summed(pt.switch(pt.eq(k, 1), ordered, zeros))  # not their maximum, which nothing has none of
+    x, ordered = (pt.maximum(x - largest, -radius) for x in (x, ordered))  # those further below end at zero, too
+    stays = astype(ordered >= (astype(pt.cumsum(ordered, axis=axis), x.dtype) - radius) / k, x.dtype)
+    theta = (summed(ordered * stays) - radius) / pt.maximum(summed(stays), pt.ones_like(radius))
+    x = pt.maximum(x - theta, zeros)
+    return x.reshape(shape) if whole else x

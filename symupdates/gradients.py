@@ -12,12 +12,13 @@ from typing import Literal, overload
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
-from symupdates.constraints import shrink, total_norm, unit_axes
-from symupdates.core import astype, awaits, flag, total
+from symupdates.constraints import shrunk, unit_axes
+from symupdates.core import astype, awaits, flag, norm, rescaled
 from symupdates.core.checks import float_tensors
 from symupdates.core.hyper import resolve
 from symupdates.core.names import parameter_names
 from symupdates.core.parameters import check_grads, check_params
+from symupdates.core.ranges import BOUND, NON_NEGATIVE
 from symupdates.core.state import Call
 from symupdates.core.types import largest_dtype
 from symupdates.random import new_generator, normal
@@ -74,7 +75,7 @@ def clip_by_value(grads: Gradients | None = None, limit: Hyper = 1.0) -> list[Te
     -----
     It is optax's ``clip``, torch's ``clip_grad_value_`` and keras' ``clipvalue``. It changes the direction, too.
     """
-    grads, hyper = begin("clip_by_value", grads, limit=limit)
+    grads, hyper = begin("clip_by_value", grads, limit=BOUND(limit))
     return [pt.clip(g, -c, c) for g in grads for (c,) in [hyper(g.dtype)]]
 
 
@@ -101,7 +102,7 @@ def clip_by_norm(grads: Gradients | None = None, max_norm: Hyper = 1.0) -> list[
     It is keras' ``clipnorm``.
     """
     grads, hyper = begin("clip_by_norm", grads, max_norm=max_norm)
-    return [g * shrink(total_norm([g], g.dtype), c) for g in grads for (c,) in [hyper(g.dtype)]]
+    return [shrunk(g, norm(g), c) for g in grads for (c,) in [hyper(g.dtype)]]
 
 
 @overload
@@ -151,10 +152,10 @@ def clip_by_total_norm(grads=None, max_norm=1.0, return_norm=False):
     flag("clip_by_total_norm: return_norm", return_norm)
     grads, hyper = begin("clip_by_total_norm", grads, max_norm=max_norm)
     dtype = largest_dtype(grads)
-    norm = total_norm(grads, dtype)
+    n = norm(grads, dtype=dtype)
     (c,) = hyper(dtype)
-    scaled = [g * astype(shrink(norm, c), g.dtype) for g in grads]
-    return (scaled, norm) if return_norm else scaled
+    scaled = [shrunk(g, n, c) for g in grads]
+    return (scaled, n.value) if return_norm else scaled
 
 
 @awaits("grads")
@@ -200,13 +201,13 @@ def clip_adaptively(
     .. [1] A. Brock, S. De, S. L. Smith and K. Simonyan (2021). High-performance large-scale image recognition without
        normalization. ICML. arXiv:2102.06171.
     """
-    grads, hyper = begin("clip_adaptively", grads, clipping=clipping, epsilon=epsilon)
+    grads, hyper = begin("clip_adaptively", grads, clipping=BOUND(clipping), epsilon=epsilon)
     clipped = []
     for g, p in with_params("clip_adaptively", grads, params):
         clipping, eps = hyper(g.dtype)
         axes = unit_axes(g.ndim) if g.ndim > 1 else None
-        g_norm, p_norm = (pt.sqrt(total(astype(x, g.dtype) ** 2, axis=axes, keepdims=True)) for x in (g, p))
-        clipped.append(g * shrink(g_norm, clipping * pt.maximum(p_norm, eps)))
+        g_norm, p_norm = (norm(x, axes, g.dtype) for x in (g, p))
+        clipped.append(shrunk(g, g_norm, clipping * pt.maximum(p_norm.value, eps)))
     return clipped
 
 
@@ -237,8 +238,8 @@ def normalize(grads: Gradients | None = None, epsilon: Hyper = 1e-6) -> list[Ten
     grads, hyper = begin("normalize", grads, epsilon=epsilon)
     dtype = largest_dtype(grads)
     (eps,) = hyper(dtype)
-    scale = 1 / (total_norm(grads, dtype) + eps)
-    return [g * astype(scale, g.dtype) for g in grads]
+    n = norm(grads, dtype=dtype) + eps
+    return [rescaled(g, n) for g in grads]
 
 
 @awaits("grads")
@@ -420,7 +421,7 @@ def add_noise(
        gradient noise improves learning for very deep networks. arXiv:1511.06807.
     """
     call = Call("add_noise")
-    grads, hyper = begin("add_noise", grads, call, eta=eta, gamma=gamma)
+    grads, hyper = begin("add_noise", grads, call, eta=NON_NEGATIVE(eta), gamma=NON_NEGATIVE(gamma))
     generator = new_generator(call, seed)
     noisy = []
     for i, g in enumerate(grads):

@@ -11,15 +11,18 @@ from pytensor.graph.basic import Constant
 from pytensor.graph.replace import graph_replace
 from pytensor.tensor.type import DenseTensorType
 
-from symupdates.constraints import non_negative, total_norm
-from symupdates.core import astype, awaits, extend, flag, is_state, whole_number
+from symupdates.constraints import non_negative
+from symupdates.core import astype, awaits, extend, flag, is_state, norm, whole_number
 from symupdates.core.checks import raised_by, shared_variables
-from symupdates.core.hyper import hyper_parameter, hyper_tags
+from symupdates.core.hyper import hyper_parameter, hyper_tags, rate_of
+from symupdates.core.names import parameter_names
 from symupdates.core.places import written
 from symupdates.core.program import moved, named_hyper_tags
+from symupdates.core.ranges import BOUND, NON_NEGATIVE, PART, REAL
 from symupdates.core.state import GROUPS, advance, call_state, check_size
 from symupdates.core.step import parameters_of
 from symupdates.core.types import largest_dtype
+from symupdates.proximal import l1
 from symupdates.typing import Hyper, ProjectionLike, Selection, Updates, UpdatesLike
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "apply_nesterov_momentum",
     "apply_polyak_average",
     "apply_projection",
+    "apply_proximal",
     "apply_scale",
     "apply_weight_decay",
     "averages",
@@ -144,11 +148,14 @@ def apply_nesterov_momentum(
 
 @awaits("updates")
 def apply_weight_decay(
-    updates: UpdatesLike | None = None, params: Selection = None, weight_decay: Hyper = 0.01, learning_rate: Hyper = 1.0
+    updates: UpdatesLike | None = None,
+    params: Selection = None,
+    weight_decay: Hyper = 0.01,
+    learning_rate: Hyper | None = None,
 ) -> Updates:
-    r"""Let parameters decay beside the step of any rule: decoupled weight decay.
+    r"""Let parameters decay beside the step of any rule, at its rate: decoupled weight decay.
 
-    With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`:
+    With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`, and :math:`\eta` its rate:
 
     .. math:: p \leftarrow p + u - \eta \lambda\, p
 
@@ -160,41 +167,68 @@ def apply_weight_decay(
         The parameters that decay, such as ``lambda p: p.ndim > 1`` or ``"weight$"``; by default all among the keys, as
         in :func:`apply_momentum`.
     weight_decay : hyper-parameter
-        The strength :math:`\lambda`.
-    learning_rate : hyper-parameter
-        A factor :math:`\eta`. Give the rule's own rate, number, variable or schedule, for the decay to follow it, as
-        in :func:`~symupdates.adamw`; with the default, 1, a parameter falls by the fraction `weight_decay` a step.
+        The strength :math:`\lambda`, at least 0: without gradients, a parameter falls by the fraction
+        :math:`\eta\lambda` a step. The default is that of :func:`~symupdates.adamw`.
+    learning_rate : hyper-parameter, optional
+        The rate :math:`\eta`. By default that of the rule that moves the parameter, as a number, a variable or at the
+        place of its schedule where that is, each group of a :func:`~symupdates.partition` at its own. With 1, a
+        parameter falls by the fraction `weight_decay` a step.
 
     Returns
     -------
     OrderedDict
         A new dict of the keys of `updates`, in their order; with a schedule, and its count.
 
+    Raises
+    ------
+    ValueError
+        Without `learning_rate`, if nothing tells the rate of a parameter: in a dict written by hand or made by
+        :func:`~symupdates.loop`, and of rules that have none, such as :func:`~symupdates.lbfgs`,
+        :func:`~symupdates.rprop`, :func:`~symupdates.cocob` and :func:`~symupdates.polyak_step`.
+
     Notes
     -----
-    The decay takes the old value of the parameter, as in :func:`~symupdates.adamw`. It is no part of the loss; see
-    :func:`symupdates.gradients.add_l2` for the penalty that is. The errors and the partial are as for
-    :func:`apply_momentum`. No state.
+    After :func:`~symupdates.adam`, it is :func:`~symupdates.adamw`, to the last bit, for the parameters that decay: the
+    decay takes their old values, and the rate without what the rule multiplies it by. The rate is the `learning_rate`
+    of the rule; or what a rule has found that finds its rate, such as :func:`~symupdates.dog` or
+    :func:`~symupdates.prodigy`. Of a rule around another, such as :func:`~symupdates.sam`, it is that of the inner one,
+    which makes the step. What other transforms do to the step, such as :func:`apply_scale`, does not change it.
+
+    The decay is no part of the loss; see :func:`symupdates.gradients.add_l2` for the penalty that is. The errors and
+    the partial are as for :func:`apply_momentum`. No state.
 
     Examples
     --------
     >>> import numpy as np, pytensor, symupdates
     >>> W, b = (pytensor.shared(np.ones(shape), name=name) for name, shape in (("W", (2, 2)), ("b", 2)))
     >>> spare_biases = symupdates.apply_weight_decay(params=lambda p: p.ndim > 1, weight_decay=0.1)
-    >>> optimizer = symupdates.chain(symupdates.adam(learning_rate=0.0), spare_biases)
-    >>> step = pytensor.function([], [], updates=optimizer((W * b).sum(), [W, b]))
+    >>> optimizer = symupdates.chain(symupdates.sgd(learning_rate=0.5), spare_biases)
+    >>> step = pytensor.function([], [], updates=optimizer(W.sum() + b.sum(), [W, b]))
     >>> _ = step()
     >>> W.get_value()[0, 0].round(6).item(), b.get_value()[0].item()
-    (0.9, 1.0)
+    (0.45, 0.5)
 
     References
     ----------
     .. [1] I. Loshchilov and F. Hutter (2019). Decoupled weight decay regularization. ICLR. arXiv:1711.05101.
     """
-    step = extend("apply_weight_decay", updates, params, weight_decay=weight_decay, learning_rate=learning_rate)
-    for p, p_next, (decay, eta) in step:
-        step[p] = p_next - eta * decay * p
+    step, rates = extend_at_rate("apply_weight_decay", updates, params, learning_rate, weight_decay=weight_decay)
+    for p, p_next, (decay, *_) in step:
+        step[p] = p_next - rates[p] * decay * p
     return step.finish()
+
+
+def extend_at_rate(transform, updates, params, learning_rate, **hyper):
+    """Begin a transform that goes by the rate, given or that of the rule: the step, and the rate of each parameter."""
+    given = {} if learning_rate is None else {"learning_rate": REAL(learning_rate)}
+    step = extend(transform, updates, params, **hyper, **given)
+    found = {p: hyper[-1] if given else rate_of(p_next) for p, p_next, hyper in step}
+    if unknown := [name for name, rate in zip(parameter_names(found), found.values(), strict=True) if rate is None]:
+        raise ValueError(
+            f"{transform}: nothing tells the rate at which {', '.join(unknown)} moves; give learning_rate, as that "
+            "of the rule."
+        )
+    return step, {p: astype(rate, p.dtype) for p, rate in found.items()}
 
 
 @awaits("updates")
@@ -277,7 +311,7 @@ def apply_lookahead(
        NeurIPS. arXiv:1907.08610.
     """
     whole_number("apply_lookahead: every", every)
-    step = extend("apply_lookahead", updates, params, alpha=alpha)
+    step = extend("apply_lookahead", updates, params, alpha=PART(alpha))
     returns = pt.eq(step.t % every, 0)
     for p, p_next, (alpha,) in step:
         slow = step.state(p, "slow")
@@ -342,6 +376,87 @@ def apply_projection(
     for p, p_next, () in step:
         with raised_by(f"the projection of apply_projection, called with the next value of {p}"):
             step[p] = projection(p_next)
+    return step.finish()
+
+
+@awaits("updates")
+def apply_proximal(updates=None, params=None, operator=l1, strength=1e-3, learning_rate=None):
+    r"""Make a proximal step after that of any rule: exact zeros, or whatever else a penalty without derivative is for.
+
+    With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`, :math:`\eta` its rate, and :math:`h`
+    the penalty:
+
+    .. math::
+        p &\leftarrow \operatorname{prox}_{\eta\lambda h}(p + u) \\
+        \operatorname{prox}_{s h}(x) &= \arg\min_y\; s\, h(y) + \tfrac{1}{2} \lVert y - x \rVert^2
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+    params : iterable of shared variables, or callable, optional
+        The parameters that are penalized, or a function that says of a parameter whether it is. By default all
+        parameters among the keys, as in :func:`apply_momentum`.
+    operator : callable
+        The proximal operator: a function of a tensor variable and of the step size :math:`s`, a scalar of its dtype,
+        that returns a tensor of the same shape. One of :mod:`symupdates.proximal`, such as
+        ``group_lasso(axes=1)``, or any other.
+    strength : hyper-parameter
+        The strength :math:`\lambda` of the penalty, at least 0, in units of the loss per unit of :math:`h`.
+    learning_rate : hyper-parameter, optional
+        The rate :math:`\eta`; by default that of the rule that moves the parameter, as for :func:`apply_weight_decay`.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict of the keys of `updates`, in their order; with a schedule, and its count.
+
+    Raises
+    ------
+    TypeError
+        If `operator` is not callable.
+    ValueError
+        If what it returns cannot have the shape of the parameter. Without `learning_rate`, if nothing tells the rate,
+        as for :func:`apply_weight_decay`.
+
+    Notes
+    -----
+    After :func:`~symupdates.sgd` it is the proximal gradient method, ISTA [1]_, which comes to the minimum of the loss
+    and :math:`\lambda h` together. So it does after any rule whose steps are in the mean those of gradients times the
+    rate. A rule that divides them, such as :func:`~symupdates.adam`, weighs the penalty against what it divides by:
+    zeros are as exact, and their number is tuned by the strength.
+
+    What the rule keeps knows nothing of the penalty. Projections are proximal operators that ignore the step size; for
+    them there is :func:`apply_projection`. The other errors and the partial are as for :func:`apply_momentum`. No
+    state.
+
+    Examples
+    --------
+    The lasso:
+
+    >>> import numpy as np, pytensor, symupdates
+    >>> rng = np.random.default_rng(0)
+    >>> x, noise = rng.normal(size=(100, 4)), rng.normal(size=100)
+    >>> y = x @ [2.0, 0.0, 0.0, -1.0] + noise
+    >>> W = pytensor.shared(np.zeros(4), name="W")
+    >>> lasso = symupdates.chain(symupdates.sgd(learning_rate=0.3), symupdates.apply_proximal(strength=0.3))
+    >>> step = pytensor.function([], [], updates=lasso(((x @ W - y) ** 2).mean() / 2, [W]))
+    >>> for _ in range(200):
+    ...     _ = step()
+    >>> (W.get_value() == 0).tolist()
+    [False, True, True, False]
+
+    References
+    ----------
+    .. [1] A. Beck and M. Teboulle (2009). A fast iterative shrinkage-thresholding algorithm for linear inverse
+       problems. SIAM Journal on Imaging Sciences 2(1).
+    .. [2] N. Parikh and S. Boyd (2014). Proximal algorithms. Foundations and Trends in Optimization 1(3).
+    """
+    if not callable(operator):
+        raise TypeError(f"apply_proximal: operator must be a function of a tensor and a step size, not {operator!r}.")
+    step, rates = extend_at_rate("apply_proximal", updates, params, learning_rate, strength=NON_NEGATIVE(strength))
+    for p, p_next, (strength, *_) in step:
+        step[p] = operator(p_next, rates[p] * strength)
     return step.finish()
 
 
@@ -434,7 +549,7 @@ def apply_if_small(
     dtype = largest_dtype(steps)
     (bound,) = step.hyper(dtype)
     model = of_the_model(updates, set(step.params))
-    return skip_unless(total_norm(steps, dtype) <= bound, updates, step, limit, model)
+    return skip_unless(norm(steps, dtype=dtype).value <= bound, updates, step, limit, model)
 
 
 def of_the_model(updates, params):
@@ -499,7 +614,7 @@ def apply_freeze(updates: UpdatesLike | None = None, params: Selection = None, u
     A parameter that is never to move is better left out of the parameters: its gradient is then not computed. The
     errors and the partial are as for :func:`apply_momentum`.
     """
-    step = extend("apply_freeze", updates, params, until=until)
+    step = extend("apply_freeze", updates, params, until=BOUND(until))
     (until,) = step.hyper("float64")
     step.hold(astype(step.t, "float64") > until)
     return step.finish()

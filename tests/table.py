@@ -168,7 +168,7 @@ ROWS = [
         {
             "learning_rate": 0.125,
             "eta_minus": 0.625,
-            "eta_plus": 1.25,
+            "eta_plus": 2.5,
             "min_step_size": 2.0**-5,
             "max_step_size": 0.5,
         },

@@ -21,15 +21,18 @@ one, and its bias correction undoes just what its weights did.
 The rooms, each of which uses those before it only: :mod:`~symupdates.core.arguments`, what an unknown argument was
 meant to be; :mod:`~symupdates.core.depth`, graphs that are too deep; :mod:`~symupdates.core.awaits`, calls without
 data; :mod:`~symupdates.core.checks`, what may be given; :mod:`~symupdates.core.optimizers`, functions that users give
-to be called; :mod:`~symupdates.core.types`, casts and shapes; :mod:`~symupdates.core.places`, whole variables and rows
+to be called; :mod:`~symupdates.core.types`, casts and shapes; :mod:`~symupdates.core.norms`, norms of every
+finite tensor; :mod:`~symupdates.core.places`, whole variables and rows
 of tables; :mod:`~symupdates.core.state`, the variables kept beside the parameters;
 :mod:`~symupdates.core.parameters`, their checks and gradients; :mod:`~symupdates.core.selectors`, which of them are
-meant; :mod:`~symupdates.core.hyper`, hyper-parameters; :mod:`~symupdates.core.step`, which puts them together.
+meant; :mod:`~symupdates.core.hyper`, hyper-parameters, and
+:mod:`~symupdates.core.ranges`, what numbers they may be; :mod:`~symupdates.core.step`, which puts them together.
 """
 
 from symupdates.core.awaits import awaits
 from symupdates.core.checks import flag
 from symupdates.core.hyper import whole_number
+from symupdates.core.norms import norm, rescaled
 from symupdates.core.optimizers import called, check_optimizer
 from symupdates.core.parameters import get_or_compute_grads, require_loss
 from symupdates.core.state import StateTag, is_state
@@ -49,9 +52,11 @@ __all__ = [
     "inner",
     "is_state",
     "like",
+    "norm",
     "prepare",
     "renewed",
     "require_loss",
+    "rescaled",
     "total",
     "whole_number",
 ]

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.graph.basic import Variable
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.type import DenseTensorType
 from pytensor.tensor.variable import TensorConstant
 
 from symupdates.core.awaits import in_words
 from symupdates.core.checks import raised_by
+from symupdates.core.ranges import ranged
 from symupdates.core.state import Call, new_clock
 from symupdates.core.types import astype
 
@@ -32,6 +33,8 @@ class HyperTag(NamedTuple):
         What was given for it, in words.
     call
         The call that it was given to.
+    is_rate
+        Whether it is the rate at which a rule moves its parameters.
     """
 
     rule: str
@@ -40,6 +43,13 @@ class HyperTag(NamedTuple):
     value: Variable
     given: str
     call: Call
+    is_rate: bool
+
+
+class RateTag(NamedTuple):
+    """Of the rate at which a rule moves a parameter, where that is not its `learning_rate`: see :func:`rate_of`."""
+
+    rule: str
 
 
 class HyperConstant(TensorConstant):
@@ -59,14 +69,20 @@ def resolve(function, hyper, call=None, clock=None):
     """
     call = call or Call(function)
     clock = clock or cache(partial(new_clock, call))
-    tags = [
-        HyperTag(call.rule, name, i, scalar(f"{function}: {name}", value, clock), in_words(value), call)
-        for i, (name, value) in enumerate(hyper.items())
-    ]
+    tags = []
+    for i, (name, given) in enumerate(hyper.items()):
+        given, allowed = ranged(name, given)
+        value = scalar(f"{function}: {name}", given, allowed, clock)
+        tags.append(HyperTag(call.rule, name, i, value, in_words(given), call, allowed.is_rate))
     return cache(lambda dtype: tuple(hyper_parameter(tag, dtype) for tag in tags))
 
 
-def scalar(name, value, clock=None):
+def scalars(function, hyper):
+    """Hyper-parameters of a function that takes no schedules, as scalar tensor variables, checked."""
+    return [scalar(f"{function}: {name}", *ranged(name, given)) for name, given in hyper.items()]
+
+
+def scalar(name, value, allowed, clock=None):
     """A hyper-parameter as a scalar tensor variable, after refusing what cannot be one.
 
     Parameters
@@ -75,6 +91,8 @@ def scalar(name, value, clock=None):
         Its name, for the errors.
     value : number, NumPy scalar, 0-d array, scalar variable, or callable
         The hyper-parameter. A callable is a schedule: it is called with the clock.
+    allowed : Range
+        What it may be, if it is a number.
     clock : callable, optional
         Makes the clock, at the first call, and returns it. Without it, schedules are refused.
     """
@@ -83,9 +101,11 @@ def scalar(name, value, clock=None):
             raise TypeError(f"{name} cannot be a schedule here: no updates dict advances its step.")
         with raised_by(f"the schedule of {name}, called with its step, an int64 scalar variable"):
             value = value(clock())
-        return scalar(f"the value of the schedule of {name}", value)
+        return scalar(f"the value of the schedule of {name}", value, allowed)
     if isinstance(value, Variable):
         x = value
+    elif isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must not be masked, but it is {value!r}.")
     else:
         try:
             x = np.asarray(float(value) if type(value) is int else value)  # of any size
@@ -101,6 +121,8 @@ def scalar(name, value, clock=None):
         raise TypeError(
             f"{name} must be a real number, a scalar variable, or a schedule (a callable step -> value), not {value!r}."
         )
+    if isinstance(x, Constant) and not allowed.has(x.data):
+        raise ValueError(f"{name} must be {allowed}, but it is {x.data.item()!r}.")
     return x
 
 
@@ -125,6 +147,25 @@ def hyper_tags_by_key(updates):
         new = [v for v in ancestors([value], blockers=seen) if v not in seen] if isinstance(value, Variable) else []
         seen.update(new)
         yield {v: tag for v in new if isinstance(tag := getattr(v.tag, "symupdates", None), HyperTag)}
+
+
+def rate_of(value):
+    """The rate at which a rule moves a parameter, of its next value; None where nothing tells.
+
+    It is the one nearest to the value in the expression: a hyper-parameter that is a rate, or what a rule has called so
+    by :meth:`Step.rate`.
+    """
+    layer, seen = [value], {value}
+    while layer:
+        for v in layer:
+            tag = getattr(v.tag, "symupdates", None)
+            if isinstance(tag, RateTag):
+                return v
+            if isinstance(tag, HyperTag) and tag.is_rate:
+                return tag.value
+        layer = list(dict.fromkeys(x for v in layer if v.owner for x in v.owner.inputs if x not in seen))
+        seen.update(layer)
+    return None
 
 
 def whole_number(name, value, least=1):

@@ -12,7 +12,7 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.shape import SpecifyShape
 
 from symupdates.core.checks import check_updates
-from symupdates.core.hyper import resolve
+from symupdates.core.hyper import RateTag, resolve
 from symupdates.core.names import free_name, parameter_names
 from symupdates.core.parameters import (
     check_params,
@@ -248,6 +248,14 @@ class Step:
         """
         there = {p: like(p, value) for p, value in points.items()}
         return dict(zip(self.params, graph_replace(self._companions, there, strict=False), strict=True))
+
+    def rate(self, value):
+        """Call a variable, which the next values are computed with, the rate at which the parameters move.
+
+        What stands after the rule and goes by its rate, such as weight decay, takes it in place of the `learning_rate`.
+        """
+        value.tag.symupdates = RateTag(self.rule)
+        return value
 
     def count(self, slot):
         """A new count that belongs to the rule as a whole: an int64 scalar, 0 at first."""

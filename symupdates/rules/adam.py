@@ -6,6 +6,7 @@ import numpy as np
 from pytensor.tensor import maximum, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare
+from symupdates.core.ranges import BOUND, Range
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["adam", "adamax", "adamaxw", "adamw", "amsgrad", "nadam", "nadamw", "radam"]
@@ -425,7 +426,7 @@ def nadam(
         beta1=beta1,
         beta2=beta2,
         epsilon=epsilon,
-        momentum_decay=momentum_decay,
+        momentum_decay=BOUND(momentum_decay),
     )
     for p, g, (eta, beta1, beta2, eps, psi) in step:
         step[p] = p - eta * nesterov_ratio(step, p, g, beta1, beta2, eps, psi)
@@ -494,7 +495,7 @@ def nadamw(
         beta1=beta1,
         beta2=beta2,
         epsilon=epsilon,
-        momentum_decay=momentum_decay,
+        momentum_decay=BOUND(momentum_decay),
         weight_decay=weight_decay,
     )
     for p, g, (eta, beta1, beta2, eps, psi, decay) in step:
@@ -590,7 +591,7 @@ def radam(
         beta1=beta1,
         beta2=beta2,
         epsilon=epsilon,
-        threshold=threshold,
+        threshold=Range(low=4, has_low=True, has_high=True)(threshold),
     )
     for p, g, (eta, beta1, beta2, eps, threshold) in step:
         m = step.state(p, "m")

@@ -9,6 +9,7 @@ import pytensor.tensor as pt
 from pytensor.tensor import sign, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare, total, whole_number
+from symupdates.core.ranges import NON_NEGATIVE, NON_NEGATIVE_RATE, POSITIVE_RATE, number
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["adadelta", "adagrad", "adagrad_window", "centered_rmsprop", "ftrl", "madgrad", "rmsprop", "sm3"]
@@ -70,6 +71,7 @@ def adagrad(
     .. [1] J. Duchi, E. Hazan and Y. Singer (2011). Adaptive subgradient methods for online learning and stochastic
        optimization. JMLR 12.
     """
+    number("adagrad: initial_accumulator", initial_accumulator, NON_NEGATIVE)
     step = prepare("adagrad", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
     for p, g, (eta, eps) in step:
         accu = step.state(p, "accu", initial=initial_accumulator)
@@ -403,7 +405,16 @@ def ftrl(
     ----------
     .. [1] H. B. McMahan et al. (2013). Ad click prediction: a view from the trenches, algorithm 1. KDD.
     """
-    step = prepare("ftrl", loss_or_grads, params, learning_rate=learning_rate, beta=beta, l1=l1, l2=l2)
+    number("ftrl: initial_accumulator", initial_accumulator, NON_NEGATIVE)
+    step = prepare(
+        "ftrl",
+        loss_or_grads,
+        params,
+        learning_rate=POSITIVE_RATE(learning_rate),
+        beta=NON_NEGATIVE(beta),
+        l1=NON_NEGATIVE(l1),
+        l2=NON_NEGATIVE(l2),
+    )
     for p, g, (alpha, beta, l1, l2) in step:
         z = step.state(p, "z")
         n = step.state(p, "n", initial=initial_accumulator)
@@ -545,7 +556,14 @@ def madgrad(
     .. [1] A. Defazio and S. Jelassi (2022). Adaptivity without compromise: a momentumized, adaptive, dual averaged
        gradient method for stochastic optimization. JMLR 23. arXiv:2101.11075.
     """
-    step = prepare("madgrad", loss_or_grads, params, learning_rate=learning_rate, momentum=momentum, epsilon=epsilon)
+    step = prepare(
+        "madgrad",
+        loss_or_grads,
+        params,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
+        momentum=momentum,
+        epsilon=epsilon,
+    )
     for p, g, (eta, mu, eps) in step:
         x0 = step.state(p, "x0", initial=p)
         s = step.state(p, "s")

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-from pytensor.tensor import and_, maximum, sqrt, switch
+from pytensor.tensor import eq, maximum, ones_like, or_, sqrt, switch
 
-from symupdates.core import awaits, prepare, total
+from symupdates.core import awaits, norm, prepare, rescaled
+from symupdates.core.ranges import NON_NEGATIVE, POSITIVE
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["fromage", "lamb", "lars"]
 
 
-def norm(x):
-    return sqrt(total(x**2))
-
-
-def ratio(x, y):
-    """The ratio of two numbers, where both are positive; else one."""
-    positive = and_(x > 0, y > 0)
-    one = np.asarray(1, dtype=x.dtype)
-    return switch(positive, x, one) / switch(positive, y, one)
+def trusted(x, size, to):
+    """``x * to / size``, for a norm `size`; or `x` itself where one of the two is zero."""
+    is_zero = or_(eq(to, 0), eq(size.length, 0))
+    return rescaled(x, size.one_where(is_zero), switch(is_zero, ones_like(to), to))
 
 
 @awaits("loss_or_grads", "params")
@@ -83,12 +78,12 @@ def lars(
         learning_rate=learning_rate,
         momentum=momentum,
         weight_decay=weight_decay,
-        trust_coefficient=trust_coefficient,
+        trust_coefficient=NON_NEGATIVE(trust_coefficient),
     )
     for p, g, (eta, mu, decay, trust) in step:
         v = step.state(p, "velocity")
-        gamma = ratio(trust * norm(p), norm(g) + decay * norm(p))
-        step[v] = mu * v + eta * gamma * (g + decay * p)
+        p_norm = norm(p).value
+        step[v] = mu * v + eta * trusted(g + decay * p, norm(g) + decay * p_norm, trust * p_norm)
         step[p] = p - step[v]
     return step.finish()
 
@@ -163,7 +158,7 @@ def lamb(
         m_hat = step[m] / step.bias_correction(beta1)
         v_hat = step[v] / step.bias_correction(beta2)
         u = m_hat / (sqrt(v_hat) + eps) + decay * p
-        step[p] = p - eta * ratio(norm(p), norm(u)) * u
+        step[p] = p - eta * trusted(u, norm(u), norm(p).value)
     return step.finish()
 
 
@@ -211,8 +206,8 @@ def fromage(
     .. [1] J. Bernstein, A. Vahdat, Y. Yue and M.-Y. Liu (2020). On the distance between two neural networks and the
        stability of learning. NeurIPS. arXiv:2002.03432.
     """
-    step = prepare("fromage", loss_or_grads, params, learning_rate=learning_rate, min_norm=min_norm)
+    step = prepare("fromage", loss_or_grads, params, learning_rate=learning_rate, min_norm=POSITIVE(min_norm))
     for p, g, (eta, c) in step:
-        trust = maximum(norm(p), c) / maximum(norm(g), c)
-        step[p] = (1 + eta**2) ** -0.5 * (p - eta * trust * g)
+        u = rescaled(g, norm(g).at_least(c), maximum(norm(p).value, c))
+        step[p] = (1 + eta**2) ** -0.5 * (p - eta * u)
     return step.finish()

@@ -7,9 +7,9 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor import and_, or_, sqrt, switch
 
-from symupdates.core import astype, awaits, inner, like, prepare, require_loss, total, whole_number
+from symupdates.core import astype, awaits, inner, like, norm, prepare, require_loss, total, whole_number
+from symupdates.core.ranges import FRACTION, POSITIVE, in_order
 from symupdates.core.types import largest_dtype
-from symupdates.rules.perturbed import norm_or_one
 from symupdates.typing import Hyper, Loss, Parameters, Updates
 
 __all__ = ["lbfgs"]
@@ -102,7 +102,8 @@ def lbfgs(
     whole_number("lbfgs: memory", memory)
     whole_number("lbfgs: max_trials", max_trials)
     loss = require_loss("lbfgs", loss_or_grads)
-    step = prepare("lbfgs", loss, params, learning_rate=learning_rate, c1=c1, c2=c2)
+    step = prepare("lbfgs", loss, params, learning_rate=POSITIVE(learning_rate), c1=FRACTION(c1), c2=FRACTION(c2))
+    in_order("lbfgs", c1=c1, c2=c2)
     params, grads = step.params, [g for _, g, _ in step]
     if not params:
         return step.finish()
@@ -135,7 +136,7 @@ def lbfgs(
     S = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(s, last_s, strict=True)]
     Y = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(y, last_y, strict=True)]
     direction = [-Hg for Hg in two_loops(grads, S, Y)]
-    a_there = eta * switch(begins, pt.minimum(1, 1 / norm_or_one(grads)), 1)
+    a_there = eta * switch(begins, 1 / pt.maximum(1, norm(grads).value), 1)
     slope_there = inner(grads, direction)
 
     forgets = and_(gives_up, pt.eq(bracket[0], 0))

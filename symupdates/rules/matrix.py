@@ -11,8 +11,20 @@ from pytensor.tensor import maximum, minimum, sqrt, switch
 from pytensor.tensor.linalg import eigh, qr
 
 from symupdates.compose import merge
-from symupdates.core import astype, awaits, called, check_optimizer, flag, prepare, renewed, total, whole_number
-from symupdates.core.hyper import scalar
+from symupdates.core import (
+    astype,
+    awaits,
+    called,
+    check_optimizer,
+    flag,
+    norm,
+    prepare,
+    renewed,
+    rescaled,
+    total,
+    whole_number,
+)
+from symupdates.core.ranges import NON_NEGATIVE, Range, number
 from symupdates.rules.adam import adamw
 from symupdates.typing import Hyper, LossOrGrads, OptimizerLike, Parameters, Updates
 
@@ -29,7 +41,7 @@ def mean(x, axis):
 
 
 def rms(x):
-    return sqrt(total(x**2) / count(tuple(x.shape), x.dtype))
+    return norm(x).value / sqrt(count(tuple(x.shape), x.dtype))
 
 
 @awaits("loss_or_grads", "params")
@@ -119,10 +131,10 @@ def adafactor(
         loss_or_grads,
         params,
         learning_rate=learning_rate,
-        beta2_decay=beta2_decay,
+        beta2_decay=Range(high=0, has_high=True)(beta2_decay),
         epsilon1=epsilon1,
         epsilon2=epsilon2,
-        clip_threshold=clip_threshold,
+        clip_threshold=Range(low=0, has_high=True)(clip_threshold),
     )
     for p, g, (eta, exponent, eps1, eps2, d) in step:
         t = astype(step.t, p.dtype)
@@ -243,10 +255,10 @@ def muon(
     .. [2] J. Liu et al. (2025). Muon is scalable for LLM training. arXiv:2502.16982.
     """
     flag("muon: nesterov", nesterov)
-    if consistent_rms is not None:
-        consistent_rms = scalar("muon: consistent_rms", consistent_rms)
     whole_number("muon: ns_steps", ns_steps)
     check_optimizer("muon: others", others)
+    if consistent_rms is not None:
+        number("muon: consistent_rms", consistent_rms, NON_NEGATIVE)
     step = prepare(
         "muon",
         loss_or_grads,
@@ -266,7 +278,7 @@ def muon(
         m = step.state(p, "m")
         step[m] = mu * m + (1 - mu) * g
         u = mu * step[m] + (1 - mu) * g if nesterov else step[m]
-        x = u / (sqrt(total(u**2)) + eps)
+        x = rescaled(u, norm(u) + eps)
         rows, columns = shape
         x = orthogonalized(x.T, ns_steps).T if rows > columns else orthogonalized(x, ns_steps)
         rows, columns = (count((n,), p.dtype) for n in p.shape)

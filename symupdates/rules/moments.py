@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytensor.tensor import clip, eq, maximum, sign, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare, total
+from symupdates.core.ranges import NON_NEGATIVE, PART, number
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = [
@@ -144,6 +145,7 @@ def yogi(
     .. [1] M. Zaheer, S. Reddi, D. Sachan, S. Kale and S. Kumar (2018). Adaptive methods for nonconvex optimization.
        NeurIPS.
     """
+    number("yogi: initial_accumulator", initial_accumulator, NON_NEGATIVE)
     step = prepare(
         "yogi", loss_or_grads, params, learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon
     )
@@ -402,7 +404,7 @@ def ademamix(
         beta1=beta1,
         beta2=beta2,
         beta3=beta3,
-        alpha=alpha,
+        alpha=NON_NEGATIVE(alpha),
         epsilon=epsilon,
         weight_decay=weight_decay,
     )
@@ -485,7 +487,7 @@ def simplified_ademamix(
         learning_rate=learning_rate,
         beta1=beta1,
         beta2=beta2,
-        alpha=alpha,
+        alpha=NON_NEGATIVE(alpha),
         epsilon=epsilon,
         weight_decay=weight_decay,
     )
@@ -632,7 +634,7 @@ def qhadam(
         beta1=beta1,
         beta2=beta2,
         nu1=nu1,
-        nu2=nu2,
+        nu2=PART(nu2),
         epsilon=epsilon,
     )
     for p, g, (eta, beta1, beta2, nu1, nu2, eps) in step:

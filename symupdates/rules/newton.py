@@ -14,6 +14,7 @@ from pytensor.graph.traversal import ancestors, truncated_graph_inputs
 from symupdates.core import astype, awaits, inner, like, prepare, require_loss, whole_number
 from symupdates.core.checks import tensor_of
 from symupdates.core.parameters import check_loss
+from symupdates.core.ranges import POSITIVE
 from symupdates.typing import Hyper, Loss, Parameters, Updates
 
 __all__ = ["gauss_newton", "levenberg_marquardt", "natural_gradient"]
@@ -175,7 +176,7 @@ def levenberg_marquardt(
     """
     whole_number("levenberg_marquardt: iterations", iterations)
     loss = require_loss("levenberg_marquardt", loss_or_grads)
-    step = prepare("levenberg_marquardt", loss, params, damping=damping)
+    step = prepare("levenberg_marquardt", loss, params, damping=POSITIVE(damping))
     zs = checked_outputs("levenberg_marquardt", outputs, loss)
     if not step.params:
         return step.finish()
@@ -353,10 +354,10 @@ def conjugate_gradients(products, v, b, iterations):
         clones = clone_get_equiv(list(there), products, copy_inputs=False, copy_orphans=False, memo=there)
         Ad = [clones[x] for x in products]
         rr, dAd = inner(r, r), inner(d, Ad)
-        alpha = pt.switch(dAd > 0, rr / dAd, 0)
+        alpha = pt.switch(dAd <= 0, 0, rr / dAd)
         x = [x_p + astype(alpha, x_p.dtype) * d_p for x_p, d_p in zip(x, d, strict=True)]
         new_r = [r_p - astype(alpha, r_p.dtype) * Ad_p for r_p, Ad_p in zip(r, Ad, strict=True)]
-        beta = pt.switch(rr > 0, inner(new_r, new_r) / rr, 0)
+        beta = pt.switch(rr <= 0, 0, inner(new_r, new_r) / rr)
         d = [r_p + astype(beta, r_p.dtype) * d_p for r_p, d_p in zip(new_r, d, strict=True)]
         return [like(old, new) for old, new in zip(values, [*x, *new_r, *d], strict=False)]
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytensor.tensor as pt
-
-from symupdates.constraints import total_norm
-from symupdates.core import astype, awaits, called, check_optimizer, prepare, require_loss
-from symupdates.core.types import largest_dtype
+from symupdates.core import awaits, called, check_optimizer, norm, prepare, require_loss, rescaled
+from symupdates.core.ranges import NON_NEGATIVE
 from symupdates.rules.sgd import sgd
 from symupdates.typing import Hyper, Loss, OptimizerLike, Parameters, Updates
 
@@ -69,9 +66,9 @@ def sam(
        improving generalization. ICLR. arXiv:2010.01412.
     """
     check_optimizer("sam: optimizer", optimizer)
-    step = prepare("sam", require_loss("sam", loss_or_grads), params, rho=rho)
-    n = norm_or_one([g for _, g, _ in step])
-    worst = step.gradients_at({p: p + rho * g / astype(n, p.dtype) for p, g, (rho,) in step})
+    step = prepare("sam", require_loss("sam", loss_or_grads), params, rho=NON_NEGATIVE(rho))
+    n = norm([g for _, g, _ in step]).or_one()
+    worst = step.gradients_at({p: p + rescaled(g, n, rho) for p, g, (rho,) in step})
     return called("sam: optimizer", optimizer, list(worst.values()), step.params)
 
 
@@ -133,10 +130,10 @@ def asam(
        scale-invariant learning of deep neural networks. ICML. arXiv:2102.11600.
     """
     check_optimizer("asam: optimizer", optimizer)
-    step = prepare("asam", require_loss("asam", loss_or_grads), params, rho=rho, eta=eta)
+    step = prepare("asam", require_loss("asam", loss_or_grads), params, rho=NON_NEGATIVE(rho), eta=NON_NEGATIVE(eta))
     T = {p: abs(p) + eta for p, _, (_, eta) in step}
-    n = norm_or_one([T[p] * g for p, g, _ in step])
-    worst = step.gradients_at({p: p + rho * T[p] ** 2 * g / astype(n, p.dtype) for p, g, (rho, _) in step})
+    n = norm([T[p] * g for p, g, _ in step]).or_one()
+    worst = step.gradients_at({p: p + T[p] * rescaled(T[p] * g, n, rho) for p, g, (rho, _) in step})
     return called("asam: optimizer", optimizer, list(worst.values()), step.params)
 
 
@@ -250,9 +247,3 @@ def extragradient(
     for p, _, (eta,) in step:
         step[p] = p - eta * ahead[p]
     return step.finish()
-
-
-def norm_or_one(tensors):
-    """The joint L2 norm, in the largest dtype; one where it is zero, to divide by."""
-    n = total_norm(tensors, largest_dtype(tensors))
-    return pt.switch(n > 0, n, pt.ones_like(n))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytensor.tensor as pt
 from pytensor.tensor import abs, clip, maximum, sqrt
 
 from symupdates.core import (
@@ -12,12 +13,15 @@ from symupdates.core import (
     check_optimizer,
     extend,
     get_or_compute_grads,
+    norm,
     prepare,
     require_loss,
+    rescaled,
     total,
     whole_number,
 )
 from symupdates.core.parameters import gradient_of, whole_params
+from symupdates.core.ranges import BOUND, POSITIVE, REAL
 from symupdates.typing import Hyper, Loss, LossOrGrads, Optimizer, OptimizerLike, Parameters, Updates
 
 __all__ = [
@@ -115,7 +119,7 @@ def dadapt_adam(
         beta2=beta2,
         epsilon=epsilon,
         weight_decay=weight_decay,
-        initial_distance=initial_distance,
+        initial_distance=POSITIVE(initial_distance),
     )
     eta, _, beta2, _, _, d0 = step.hyper(step.dtype)
     distance, r = step.state(None, "distance"), step.state(None, "r")
@@ -123,7 +127,7 @@ def dadapt_adam(
     products, sums = [], []
     for p, g, (eta_p, beta1, beta2, eps, decay, _) in step:
         m, v, s = (step.state(p, slot) for slot in "mvs")
-        rate = astype(d, p.dtype) * eta_p
+        rate = step.rate(astype(d, p.dtype) * eta_p)
         products.append(g * s / (sqrt(v) + eps))
         step[m] = beta1 * m + (1 - beta1) * rate * g
         step[v] = beta2 * v + (1 - beta2) * g**2
@@ -213,7 +217,7 @@ def prodigy(
         beta2=beta2,
         epsilon=epsilon,
         weight_decay=weight_decay,
-        initial_distance=initial_distance,
+        initial_distance=POSITIVE(initial_distance),
     )
     eta, _, beta2, _, _, d0 = step.hyper(step.dtype)
     distance, r = step.state(None, "distance"), step.state(None, "r")
@@ -228,7 +232,7 @@ def prodigy(
         step[v] = beta2 * v + (1 - beta2) * (d_p * g) ** 2
         step[s] = sqrt(beta2) * s + (1 - sqrt(beta2)) * eta_p * d_p**2 * g
         step[start] = start
-        step[p] = p - eta_p * d_p * (step[m] / (sqrt(step[v]) + d_p * eps) + decay * p)
+        step[p] = p - step.rate(eta_p * d_p) * (step[m] / (sqrt(step[v]) + d_p * eps) + decay * p)
         sums.append(abs(step[s]))
     step[r] = beta3 * r + (1 - beta3) * eta * d**2 * step.total(products)
     step[distance] = maximum(d, step[r] / positive(step.total(sums)))
@@ -298,17 +302,17 @@ def dog(
         loss_or_grads,
         params,
         learning_rate=learning_rate,
-        relative_distance=relative_distance,
+        relative_distance=POSITIVE(relative_distance),
         epsilon=epsilon,
     )
     eta, alpha, eps = step.hyper(step.dtype)
     start = {p: step.state(p, "start", initial=p) for p in step.params}
     distance, accu = step.state(None, "distance"), step.state(None, "accu")
-    first = alpha * (1 + sqrt(step.total(start[p] ** 2 for p in start)))
-    covered = sqrt(step.total((p - start[p]) ** 2 for p in start))
+    first = alpha * (1 + norm(list(start.values()), dtype=step.dtype).value)
+    covered = norm([p - start[p] for p in start], dtype=step.dtype).value
     step[distance] = maximum(maximum(distance, covered), first)
     step[accu] = accu + step.total(g**2 for _, g, _ in step)
-    rate = eta * step[distance] / sqrt(step[accu] + eps)
+    rate = step.rate(eta * step[distance] / sqrt(step[accu] + eps))
     for p, g, _ in step:
         step[start[p]] = start[p]
         step[p] = p - astype(rate, p.dtype) * g
@@ -369,18 +373,18 @@ def l_dog(
         loss_or_grads,
         params,
         learning_rate=learning_rate,
-        relative_distance=relative_distance,
+        relative_distance=POSITIVE(relative_distance),
         epsilon=epsilon,
     )
     for p, g, (eta, alpha, eps) in step:
         start = step.state(p, "start", initial=p)
         distance, accu = (step.state(p, slot, shape=()) for slot in ("distance", "accu"))
-        first = alpha * (1 + sqrt(total(start**2)))
-        covered = sqrt(total((p - start) ** 2))
+        first = alpha * (1 + norm(start).value)
+        covered = norm(p - start).value
         step[start] = start
         step[distance] = maximum(maximum(distance, covered), first)
         step[accu] = accu + total(g**2)
-        step[p] = p - eta * step[distance] / sqrt(step[accu] + eps) * g
+        step[p] = p - step.rate(eta * step[distance] / sqrt(step[accu] + eps)) * g
     return step.finish()
 
 
@@ -444,7 +448,7 @@ def dowg(
         loss_or_grads,
         params,
         learning_rate=learning_rate,
-        initial_distance=initial_distance,
+        initial_distance=POSITIVE(initial_distance),
         epsilon=epsilon,
     )
     eta, r0, eps = step.hyper(step.dtype)
@@ -452,7 +456,7 @@ def dowg(
     r2, accu = step.state(None, "squared_distance"), step.state(None, "accu")
     step[r2] = maximum(maximum(r2, step.total((p - start[p]) ** 2 for p in start)), r0**2)
     step[accu] = accu + step[r2] * step.total(g**2 for _, g, _ in step)
-    rate = eta * step[r2] / (sqrt(step[accu]) + eps)
+    rate = step.rate(eta * step[r2] / (sqrt(step[accu]) + eps))
     for p, g, _ in step:
         step[start[p]] = start[p]
         step[p] = p - astype(rate, p.dtype) * g
@@ -519,7 +523,9 @@ def cocob(
     .. [1] F. Orabona and T. Tommasi (2017). Training deep networks without learning rates through coin betting.
        NeurIPS. arXiv:1705.07795.
     """
-    step = prepare("cocob", loss_or_grads, params, learning_rate=learning_rate, alpha=alpha, epsilon=epsilon)
+    step = prepare(
+        "cocob", loss_or_grads, params, learning_rate=REAL(learning_rate), alpha=POSITIVE(alpha), epsilon=epsilon
+    )
     for p, g, (eta, alpha, eps) in step:
         start = step.state(p, "start", initial=p)
         largest, accu, reward, theta = (step.state(p, slot) for slot in ("largest", "accu", "reward", "theta"))
@@ -593,13 +599,16 @@ def polyak_step(
        Polyak stepsize and function splitting in ERM. arXiv:2307.14528.
     """
     loss = require_loss("polyak_step", loss_or_grads)
-    step = prepare("polyak_step", loss, params, max_learning_rate=max_learning_rate, minimum=minimum, c=c)
+    step = prepare(
+        "polyak_step", loss, params, max_learning_rate=BOUND(max_learning_rate), minimum=minimum, c=POSITIVE(c)
+    )
     bound, f_min, c = step.hyper(step.dtype)
     # In this order: numba 0.65 compiles max(|x|, 0), of a loss |x|, to max(x, 0).
     gap = maximum(0, astype(loss, step.dtype) - f_min)
-    rate = gap / positive(maximum(c * step.total(g**2 for _, g, _ in step), gap / bound))
+    n = norm([g for _, g, _ in step], dtype=step.dtype).or_one()
+    length = pt.minimum(gap / (c * n.value), bound * n.value)
     for p, g, _ in step:
-        step[p] = p - astype(rate, p.dtype) * g
+        step[p] = p - rescaled(g, n, length)
     return step.finish()
 
 
@@ -666,7 +675,7 @@ def hypergradient_sgd(
     step[learned] = learned + kappa * step.total(g * before[p] for p, g, _ in step)
     for p, g, (eta, _) in step:
         step[before[p]] = g
-        step[p] = p - (eta + astype(step[learned], p.dtype)) * g
+        step[p] = p - step.rate(eta + astype(step[learned], p.dtype)) * g
     return step.finish()
 
 
@@ -744,7 +753,7 @@ def hypergradient_adam(
         step[v] = beta2 * v + (1 - beta2) * g**2
         correction = sqrt(step.bias_correction(beta2)) / step.bias_correction(beta1)
         step[direction] = correction * step[m] / (sqrt(step[v]) + eps)
-        step[p] = p - (eta + astype(step[learned], p.dtype)) * step[direction]
+        step[p] = p - step.rate(eta + astype(step[learned], p.dtype)) * step[direction]
     return step.finish()
 
 
@@ -846,7 +855,7 @@ def tuned(
         "mechanic",
         called("mechanic: optimizer", optimizer, grads, params),
         params,
-        initial_scale=initial_scale,
+        initial_scale=POSITIVE(initial_scale),
         weight_decay=weight_decay,
         epsilon=epsilon,
     )
@@ -855,7 +864,7 @@ def tuned(
     m, v, r, s = (step.state(None, slot, shape=(betas,)) for slot in "mvrs")
     s0, decay, eps = step.hyper(step.dtype)
     beta = np.asarray(1 - 0.1 ** np.arange(1, betas + 1), step.dtype)
-    norm_g, norm_p = (sqrt(step.total(x**2 for x in xs)) for xs in (grads, params))
+    norm_g, norm_p = (norm(xs, dtype=step.dtype).value for xs in (grads, params))
     with_g, with_p = (step.total(d * x for d, x in zip(deltas, xs, strict=True)) for xs in (grads, params))
     h = -(with_g + decay * norm_g / (norm_p + eps) * total(s) * with_p)
     step[r] = beta * r + s * clip(h, -m, m)

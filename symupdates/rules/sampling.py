@@ -6,6 +6,7 @@ import numpy as np
 from pytensor.tensor import maximum, sqrt
 
 from symupdates.core import astype, awaits, prepare
+from symupdates.core.ranges import NON_NEGATIVE, NON_NEGATIVE_RATE, PART, in_order
 from symupdates.random import normals
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Seed, Updates
 
@@ -68,7 +69,14 @@ def noisy_sgd(
     .. [1] A. Neelakantan, L. Vilnis, Q. V. Le, I. Sutskever, L. Kaiser, K. Kurach and J. Martens (2015). Adding
        gradient noise improves learning for very deep networks. arXiv:1511.06807.
     """
-    step = prepare("noisy_sgd", loss_or_grads, params, learning_rate=learning_rate, eta=eta, gamma=gamma)
+    step = prepare(
+        "noisy_sgd",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        eta=NON_NEGATIVE(eta),
+        gamma=NON_NEGATIVE(gamma),
+    )
     xi = normals(step, seed)
     for p, g, (alpha, eta, gamma) in step:
         sigma = sqrt(eta / astype(step.t, p.dtype) ** gamma)
@@ -139,10 +147,12 @@ def sgld(
     .. [2] F. Wenzel, K. Roth, B. S. Veeling and others (2020). How good is the Bayes posterior in deep neural networks
        really? ICML. arXiv:2002.02405.
     """
-    step = prepare("sgld", loss_or_grads, params, learning_rate=learning_rate, temperature=temperature)
+    step = prepare(
+        "sgld", loss_or_grads, params, learning_rate=NON_NEGATIVE_RATE(learning_rate), temperature=temperature
+    )
     xi = normals(step, seed)
     for p, g, (eps, T) in step:
-        step[p] = p - eps / 2 * g + sqrt(eps * T) * xi(p)
+        step[p] = p - step.rate(eps / 2) * g + sqrt(eps * T) * xi(p)
     return step.finish()
 
 
@@ -216,7 +226,7 @@ def psgld(
         "psgld",
         loss_or_grads,
         params,
-        learning_rate=learning_rate,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
         rho=rho,
         epsilon=epsilon,
         temperature=temperature,
@@ -226,7 +236,7 @@ def psgld(
         V = step.state(p, "accu")
         step[V] = rho * V + (1 - rho) * g**2
         G = 1 / (lam + sqrt(step[V]))
-        step[p] = p - eps / 2 * G * g + sqrt(eps * T * G) * xi(p)
+        step[p] = p - step.rate(eps / 2) * G * g + sqrt(eps * T * G) * xi(p)
     return step.finish()
 
 
@@ -300,11 +310,12 @@ def sghmc(
         "sghmc",
         loss_or_grads,
         params,
-        learning_rate=learning_rate,
-        friction=friction,
-        noise_estimate=noise_estimate,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
+        friction=PART(friction),
+        noise_estimate=NON_NEGATIVE(noise_estimate),
         temperature=temperature,
     )
+    in_order("sghmc", noise_estimate=noise_estimate, friction=friction)
     xi = normals(step, seed)
     for p, g, (eta, alpha, beta, T) in step:
         v = step.state(p, "velocity")
@@ -380,8 +391,8 @@ def sgnht(
         "sgnht",
         loss_or_grads,
         params,
-        learning_rate=learning_rate,
-        diffusion=diffusion,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
+        diffusion=NON_NEGATIVE(diffusion),
         temperature=temperature,
     )
     xi = normals(step, seed)

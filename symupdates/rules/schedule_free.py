@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytensor.tensor import sqrt
 
 from symupdates.core import astype, awaits, prepare
+from symupdates.core.ranges import PART
 from symupdates.rules.rate_free import positive
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
@@ -71,7 +72,7 @@ def schedule_free_sgd(
     .. [1] A. Defazio, X. Yang, H. Mehta, K. Mishchenko, A. Khaled and A. Cutkosky (2024). The road less scheduled.
        NeurIPS. arXiv:2405.15682.
     """
-    step = prepare("schedule_free_sgd", loss_or_grads, params, learning_rate=learning_rate, beta=beta)
+    step = prepare("schedule_free_sgd", loss_or_grads, params, learning_rate=learning_rate, beta=PART(beta))
     eta, _ = step.hyper(step.dtype)
     weights = step.state(None, "weights")
     step[weights] = weights + eta**2
@@ -157,7 +158,7 @@ def schedule_free_adamw(
         loss_or_grads,
         params,
         learning_rate=learning_rate,
-        beta1=beta1,
+        beta1=PART(beta1),
         beta2=beta2,
         epsilon=epsilon,
         weight_decay=weight_decay,

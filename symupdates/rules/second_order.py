@@ -7,6 +7,7 @@ import pytensor.tensor as pt
 from pytensor.tensor import clip, maximum, sqrt
 
 from symupdates.core import astype, awaits, flag, inner, prepare, renewed, require_loss, total, whole_number
+from symupdates.core.ranges import NON_NEGATIVE, PART, REAL
 from symupdates.random import new_generator, normal, rademacher
 from symupdates.typing import Hyper, Loss, LossOrGrads, Parameters, Seed, Updates
 
@@ -93,7 +94,7 @@ def adahessian(
         beta1=beta1,
         beta2=beta2,
         epsilon=epsilon,
-        hessian_power=hessian_power,
+        hessian_power=PART(hessian_power),
     )
     z = probes(step, rademacher, seed)
     Hz = hessian_times(step, z)
@@ -194,7 +195,7 @@ def sophia_h(
         learning_rate=learning_rate,
         beta1=beta1,
         beta2=beta2,
-        gamma=gamma,
+        gamma=NON_NEGATIVE(gamma),
         epsilon=epsilon,
     )
     z = probes(step, rademacher, seed)
@@ -334,7 +335,7 @@ def barzilai_borwein(
        8(1).
     """
     flag("barzilai_borwein: short", short)
-    step = prepare("barzilai_borwein", loss_or_grads, params, learning_rate=learning_rate)
+    step = prepare("barzilai_borwein", loss_or_grads, params, learning_rate=REAL(learning_rate))
     last = {p: (step.state(p, "last_p", initial=p), step.state(p, "last_g")) for p in step.params}
     s = [p - last[p][0] for p in step.params]
     y = [g - last[p][1] for p, g, _ in step]
@@ -344,7 +345,7 @@ def barzilai_borwein(
         last_p, last_g = last[p]
         step[last_p] = p
         step[last_g] = g
-        step[p] = p - pt.switch(sy > 0, astype(alpha, p.dtype), eta) * g
+        step[p] = p - step.rate(pt.switch(sy <= 0, eta, astype(alpha, p.dtype))) * g
     return step.finish()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytensor.tensor import eq, maximum, switch
 
 from symupdates.core import astype, awaits, flag, prepare
+from symupdates.core.ranges import BOUND, NON_NEGATIVE_RATE, REAL
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["asgd", "heavy_ball", "momentum", "nesterov_momentum", "optimistic_gradient", "qhm", "sgd"]
@@ -339,7 +340,9 @@ def optimistic_gradient(
     .. [2] A. Mokhtari, A. Ozdaglar and S. Pattathil (2020). A unified analysis of extra-gradient and optimistic
        gradient methods for saddle point problems: proximal point approach. AISTATS. arXiv:1901.08511.
     """
-    step = prepare("optimistic_gradient", loss_or_grads, params, learning_rate=learning_rate, alpha=alpha, beta=beta)
+    step = prepare(
+        "optimistic_gradient", loss_or_grads, params, learning_rate=learning_rate, alpha=alpha, beta=REAL(beta)
+    )
     for p, g, (eta, alpha, beta) in step:
         previous = step.state(p, "previous")
         step[previous] = g
@@ -410,15 +413,15 @@ def asgd(
         "asgd",
         loss_or_grads,
         params,
-        learning_rate=learning_rate,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
         weight_decay=weight_decay,
         power=power,
-        begin=begin,
+        begin=BOUND(begin),
     )
     for p, g, (eta, decay, power, begin) in step:
         average = step.state(p, "average", initial=p)
         t = astype(step.t, p.dtype)
-        eta_t = eta / (1 + decay * eta * (t - 1)) ** power
+        eta_t = step.rate(eta / (1 + decay * eta * (t - 1)) ** power)
         step[p] = p - eta_t * (g + decay * p)
         step[average] = average + (step[p] - average) / maximum(t - begin, 1)
     return step.finish()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytensor.tensor import clip, eq, sign, switch
 
 from symupdates.core import awaits, prepare
+from symupdates.core.ranges import BOUND, NON_NEGATIVE, POSITIVE, Range, in_order
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["lion", "rprop", "sign_sgd", "signum"]
@@ -252,12 +253,13 @@ def rprop(
         "rprop",
         loss_or_grads,
         params,
-        learning_rate=learning_rate,
-        eta_minus=eta_minus,
-        eta_plus=eta_plus,
-        min_step_size=min_step_size,
-        max_step_size=max_step_size,
+        learning_rate=POSITIVE(learning_rate),
+        eta_minus=Range(low=0, high=1, has_high=True)(eta_minus),
+        eta_plus=Range(low=1, has_low=True)(eta_plus),
+        min_step_size=NON_NEGATIVE(min_step_size),
+        max_step_size=BOUND(max_step_size),
     )
+    in_order("rprop", min_step_size=min_step_size, max_step_size=max_step_size)
     for p, g, (eta, eta_minus, eta_plus, delta_min, delta_max) in step:
         delta = step.state(p, "step_size")
         s = step.state(p, "sign")
