@@ -358,15 +358,15 @@ def selector_name(key):
 
 def divided(params, selectors):
     """The places of the parameters of each group: a parameter belongs to the first whose selector selects it."""
-    names = parameter_names(params)
+    names, known = parameter_names(params), {*params, *map(whole, params)}
     members, taken = {}, {}
     for key, selector in selectors.items():
-        selected = dict.fromkeys(map(whole, select(selector_name(key), selector, params, names)))
-        if absent := [str(p) for p in selected if p not in map(whole, params)]:
+        selected = dict.fromkeys(select(selector_name(key), selector, params, names))
+        if absent := [str(p) for p in selected if p not in known]:
             raise ValueError(
                 f"{selector_name(key)} has {', '.join(absent)}, not among the parameters {', '.join(names)}."
             )
-        places = [i for i, p in enumerate(params) if whole(p) in selected]
+        places = [i for i, p in enumerate(params) if p in selected or whole(p) in selected]
         members[key] = [i for i in places if i not in taken]
         if places and not members[key] and selector is not ...:
             told = ", ".join(f"{names[i]} in groups[{taken[i]!r}]" for i in places)

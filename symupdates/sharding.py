@@ -49,7 +49,7 @@ from pytensor.tensor.random.type import RandomType
 from symupdates import checkpoint
 from symupdates import state as states
 from symupdates.core import flag, is_state
-from symupdates.core.checks import check_updates, shared_variables
+from symupdates.core.checks import as_updates
 from symupdates.core.program import everything
 from symupdates.core.selectors import fits_none
 from symupdates.core.state import check_size
@@ -154,10 +154,7 @@ def place(
 def layout(updates, mesh, params, state):
     """The sharding of each key, after refusing what cannot be."""
     mesh = automatic(mesh)
-    if isinstance(updates, dict):
-        check_updates("place", updates)
-    else:
-        updates = {v: v for v in shared_variables("place", updates)}
+    updates = as_updates("place", updates)
     names = {variable: name for name, variable in states.named(updates).items() if is_array(name, variable)}
     check_patterns("params", params, [name for variable, name in names.items() if not is_state(variable)])
     check_patterns("state", state, [name for variable, name in names.items() if is_state(variable)])

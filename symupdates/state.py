@@ -21,8 +21,8 @@ from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.variable import TensorVariable
 
 from symupdates.checkpoint import Checkpoint, Misfit, Stored, generator_text, stored_generator, write
-from symupdates.core import is_state
-from symupdates.core.checks import check_updates, shared_variables
+from symupdates.core import flag, is_state
+from symupdates.core.checks import as_updates, check_updates, shared_variables
 from symupdates.core.names import unique_names
 from symupdates.core.program import everything, named_hyper_tags, names_of
 from symupdates.core.state import check_size, initial_value
@@ -106,6 +106,9 @@ def load_state_dict(updates: StateLike, state: Mapping[str, np.ndarray], strict:
         If names are missing or unknown (unless not `strict`), or an array has another shape or dtype than the variable:
         all of them are named, and nothing is changed.
     """
+    flag("load_state_dict: strict", strict)
+    if not isinstance(state, Mapping):
+        raise TypeError(f"load_state_dict: state must be a dict of names and arrays, not {state!r}.")
     arrays = {name: np.asarray(array) for name, array in state.items()}
     stored = {name: Stored(array.dtype, array.shape, partial(np.array, array)) for name, array in arrays.items()}
     return restore(by_name("load_state_dict", updates, arrays), stored, strict)
@@ -187,6 +190,7 @@ def load(file: str | bytes | os.PathLike[str], updates: StateLike, strict: bool 
     largest. What a signal raises meanwhile, such as KeyboardInterrupt, is raised when all is set. Should the disk fail
     or the memory be exhausted then, the OSError or MemoryError has a note of what was set and what not.
     """
+    flag("load: strict", strict)
     with open(os.fspath(file), "rb") as stream:
         state = Checkpoint(stream)
         return restore(by_name("load", updates, set(state)), state, strict)
@@ -480,8 +484,7 @@ def named(updates: UpdatesLike | Parameters) -> OrderedDict[str, SharedVariable]
     TypeError
         For a key that is not a shared variable.
     """
-    variables = shared_variables("named", updates)
-    updates = updates if isinstance(updates, Mapping) else {variable: variable for variable in variables}
+    updates = as_updates("named", updates)
     return OrderedDict((name, variable) for variable, name in names_of(updates).items())
 
 

@@ -456,7 +456,9 @@ def apply_proximal(updates=None, params=None, operator=l1, strength=1e-3, learni
         raise TypeError(f"apply_proximal: operator must be a function of a tensor and a step size, not {operator!r}.")
     step, rates = extend_at_rate("apply_proximal", updates, params, learning_rate, strength=NON_NEGATIVE(strength))
     for p, p_next, (strength, *_) in step:
-        step[p] = operator(p_next, rates[p] * strength)
+        with raised_by(f"the operator of apply_proximal, called with the next value of {p} and a step size"):
+            proximal_point = operator(p_next, rates[p] * strength)
+        step[p] = proximal_point
     return step.finish()
 
 

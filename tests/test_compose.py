@@ -328,13 +328,14 @@ def test_groups_without_parameters(problem):
 
 
 def test_groups_of_rows():
-    """A table selects the rows that stand for it among the parameters; and they it."""
+    """A table selects all rows of it, by itself or its name."""
     E = make_param((5, 2), "float64", "E")
     here, there = rows(E, [0, 1]), rows(E, [2])
     loss = (here**2).sum() + (there**2).sum()
-    for selector in ([E], [here, there], [there], "E"):
+    for selector in ([E], [here, there], "^E$", lambda p: p.ndim == 2):
         assert list(partition((selector, sgd()))(loss, [here, there])) == [E]
-    assert list(partition(([here], sgd()))((E**2).sum(), [E])) == [E]
+    with pytest.raises(ValueError, match=r"groups\[0\] has E\[\.\.\.\], not among the parameters E"):
+        partition(([here], sgd()))((E**2).sum(), [E])
 
 
 # --- Dicts ------------------------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def test_weight_decay_of_some():
         after = apply_weight_decay(before, params=some, weight_decay=0.25)
         assert list(after) == [W, b] and after[b] is before[b]
     start = W.get_value(), b.get_value()
-    step = pytensor.function([], [], updates=apply_weight_decay(before, weight_decay=lambda step: 0.5 / (1 + step)))
+    step = pytensor.function([], [], updates=apply_weight_decay(before, None, lambda step: 0.5 / (1 + step), 1.0))
     for _ in range(2):
         step()
     for p, value in zip((W, b), start, strict=True):

@@ -99,3 +99,11 @@ def check_updates(function, updates):
                 f"{function}: the next value of {variable} must be a variable, not {value!r}: {variable} itself for "
                 "one that stays as it is; pytensor.tensor.constant(...) for a number or an array."
             )
+
+
+def as_updates(function, updates):
+    """An updates dict, checked; of shared variables in another iterable, one in which they stay as they are."""
+    if not isinstance(updates, dict):
+        return {variable: variable for variable in shared_variables(function, updates)}
+    check_updates(function, updates)
+    return updates

@@ -11,7 +11,7 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 
-from symupdates.core.checks import check_updates, shared_variables
+from symupdates.core.checks import as_updates
 from symupdates.core.hyper import hyper_tags, hyper_tags_by_key
 from symupdates.core.names import free_name, parameter_names
 from symupdates.core.parameters import GradientTag
@@ -56,10 +56,7 @@ def moved(updates, outputs=()):
 
 def everything(function, updates):
     """Everything that a step moves; or the shared variables of a list, where one is given in the place of updates."""
-    if not isinstance(updates, dict):
-        return shared_variables(function, updates)
-    check_updates(function, updates)
-    return list(moved(updates))
+    return list(moved(as_updates(function, updates)))
 
 
 def moved_by_the_model(variables):

@@ -3,7 +3,6 @@
 from math import inf
 from typing import NamedTuple
 
-import numpy as np
 from pytensor.graph.basic import Variable
 
 
@@ -77,14 +76,6 @@ RANGES = {
 def ranged(name, given):
     """What is given for a hyper-parameter, and what it may be: as is said where it is given, or for its name."""
     return given if isinstance(given, Ranged) else Ranged(given, RANGES.get(name, REAL))
-
-
-def number(name, value, allowed):
-    """Refuse a structural argument that is no number, or none that it may be."""
-    if isinstance(value, Variable | np.ma.MaskedArray) or np.ndim(value) or np.asarray(value).dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be a number, not {value!r}.")
-    if not allowed.has(value):
-        raise ValueError(f"{name} must be {allowed}, but it is {value!r}.")
 
 
 def in_order(function, **pair):

@@ -9,7 +9,8 @@ import pytensor.tensor as pt
 from pytensor.tensor import sign, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare, total, whole_number
-from symupdates.core.ranges import NON_NEGATIVE, NON_NEGATIVE_RATE, POSITIVE_RATE, number
+from symupdates.core.hyper import scalar
+from symupdates.core.ranges import NON_NEGATIVE, NON_NEGATIVE_RATE, POSITIVE_RATE
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["adadelta", "adagrad", "adagrad_window", "centered_rmsprop", "ftrl", "madgrad", "rmsprop", "sm3"]
@@ -71,7 +72,7 @@ def adagrad(
     .. [1] J. Duchi, E. Hazan and Y. Singer (2011). Adaptive subgradient methods for online learning and stochastic
        optimization. JMLR 12.
     """
-    number("adagrad: initial_accumulator", initial_accumulator, NON_NEGATIVE)
+    scalar("adagrad: initial_accumulator", initial_accumulator, NON_NEGATIVE)
     step = prepare("adagrad", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
     for p, g, (eta, eps) in step:
         accu = step.state(p, "accu", initial=initial_accumulator)
@@ -405,7 +406,7 @@ def ftrl(
     ----------
     .. [1] H. B. McMahan et al. (2013). Ad click prediction: a view from the trenches, algorithm 1. KDD.
     """
-    number("ftrl: initial_accumulator", initial_accumulator, NON_NEGATIVE)
+    scalar("ftrl: initial_accumulator", initial_accumulator, NON_NEGATIVE)
     step = prepare(
         "ftrl",
         loss_or_grads,

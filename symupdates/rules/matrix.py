@@ -24,7 +24,8 @@ from symupdates.core import (
     total,
     whole_number,
 )
-from symupdates.core.ranges import NON_NEGATIVE, Range, number
+from symupdates.core.hyper import scalar
+from symupdates.core.ranges import NON_NEGATIVE, Range
 from symupdates.rules.adam import adamw
 from symupdates.typing import Hyper, LossOrGrads, OptimizerLike, Parameters, Updates
 
@@ -258,7 +259,7 @@ def muon(
     whole_number("muon: ns_steps", ns_steps)
     check_optimizer("muon: others", others)
     if consistent_rms is not None:
-        number("muon: consistent_rms", consistent_rms, NON_NEGATIVE)
+        consistent_rms = scalar("muon: consistent_rms", consistent_rms, NON_NEGATIVE)
     step = prepare(
         "muon",
         loss_or_grads,

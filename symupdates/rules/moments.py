@@ -5,7 +5,8 @@ from __future__ import annotations
 from pytensor.tensor import clip, eq, maximum, sign, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare, total
-from symupdates.core.ranges import NON_NEGATIVE, PART, number
+from symupdates.core.hyper import scalar
+from symupdates.core.ranges import NON_NEGATIVE, PART
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = [
@@ -145,7 +146,7 @@ def yogi(
     .. [1] M. Zaheer, S. Reddi, D. Sachan, S. Kale and S. Kumar (2018). Adaptive methods for nonconvex optimization.
        NeurIPS.
     """
-    number("yogi: initial_accumulator", initial_accumulator, NON_NEGATIVE)
+    scalar("yogi: initial_accumulator", initial_accumulator, NON_NEGATIVE)
     step = prepare(
         "yogi", loss_or_grads, params, learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon
     )

@@ -93,9 +93,9 @@ def gauss_newton(
     whole_number("gauss_newton: iterations", iterations)
     loss = require_loss("gauss_newton", loss_or_grads)
     step = prepare("gauss_newton", loss, params, learning_rate=learning_rate, damping=damping)
-    zs = checked_outputs("gauss_newton", outputs, loss)
     if not step.params:
         return step.finish()
+    zs = checked_outputs("gauss_newton", outputs, loss)
     delta = solution(step, gauss_newton_products(loss, zs, step.params), [lam for _, _, (_, lam) in step], iterations)
     for p, _, (eta, _) in step:
         step[p] = p - eta * delta[p]
@@ -177,9 +177,9 @@ def levenberg_marquardt(
     whole_number("levenberg_marquardt: iterations", iterations)
     loss = require_loss("levenberg_marquardt", loss_or_grads)
     step = prepare("levenberg_marquardt", loss, params, damping=POSITIVE(damping))
-    zs = checked_outputs("levenberg_marquardt", outputs, loss)
     if not step.params:
         return step.finish()
+    zs = checked_outputs("levenberg_marquardt", outputs, loss)
     dtype, params, grads = step.dtype, step.params, [g for _, g, _ in step]
     mu, nu = (step.state(None, slot, initial, (), dtype) for slot, initial in (("mu", 1.0), ("nu", 2.0)))
     damping = step.hyper(dtype)[0] * mu

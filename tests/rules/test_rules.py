@@ -387,7 +387,10 @@ def test_the_function_itself(row):
 
 @every_rule
 def test_nothing_to_train(row):
-    assert call(row, [], []) == call(row, (), iter([])) == call(row, pt.scalar(), []) == OrderedDict()
+    assert call(row, [], []) == call(row, (), ()) == call(row, pt.scalar(), []) == OrderedDict()
+    for nothing in (iter([]), (p for p in []), {}, set()):
+        with pytest.raises(ValueError, match=f"params is empty: .* the {type(nothing).__name__} that was given"):
+            call(row, [], nothing)
 
 
 def test_empty_and_length_one(backend):
