@@ -9,19 +9,26 @@ returns a partial that waits for them. The result has the shape and dtype of `x`
 are functions of the same two.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
 from pytensor.tensor.linalg import svd
+from pytensor.tensor.variable import TensorVariable
 
 from symupdates.constraints import axes_of, begin
 from symupdates.core import astype, awaits, norm
 from symupdates.core.ranges import NON_NEGATIVE, PART
+from symupdates.typing import Number
 
 __all__ = ["elastic_net", "group_lasso", "l1", "nuclear_norm"]
 
 
 @awaits("x", "step_size")
-def l1(x=None, step_size=None):
+def l1(x: Variable | None = None, step_size: Number | None = None) -> TensorVariable:
     r"""Soft thresholding, of :math:`h = \lVert x \rVert_1`: the lasso.
 
     .. math:: \operatorname{sign}(x) \max(|x| - s, 0)
@@ -48,7 +55,7 @@ def l1(x=None, step_size=None):
 
 
 @awaits("x", "step_size")
-def elastic_net(x=None, step_size=None, l1_ratio=0.5):
+def elastic_net(x: Variable | None = None, step_size: Number | None = None, l1_ratio: Number = 0.5) -> TensorVariable:
     r"""That of :math:`h = r \lVert x \rVert_1 + \frac{1 - r}{2} \lVert x \rVert^2`: the elastic net.
 
     .. math:: \frac{\operatorname{sign}(x) \max(|x| - s r, 0)}{1 + s (1 - r)}
@@ -78,7 +85,9 @@ def elastic_net(x=None, step_size=None, l1_ratio=0.5):
 
 
 @awaits("x", "step_size")
-def group_lasso(x=None, step_size=None, axes=None):
+def group_lasso(
+    x: Variable | None = None, step_size: Number | None = None, axes: int | Sequence[int] | None = None
+) -> TensorVariable:
     r"""That of :math:`h = \sum_i \lVert x_i \rVert_2`, over the weights :math:`x_i` of each unit: the group lasso.
 
     .. math:: x_i \max\left(1 - \frac{s}{\lVert x_i \rVert}, 0\right)
@@ -116,7 +125,7 @@ def group_lasso(x=None, step_size=None, axes=None):
 
 
 @awaits("x", "step_size")
-def nuclear_norm(x=None, step_size=None):
+def nuclear_norm(x: Variable | None = None, step_size: Number | None = None) -> TensorVariable:
     r"""That of the sum of a matrix's singular values, :math:`h = \lVert x \rVert_*`: matrices of low rank.
 
     With :math:`x = U \operatorname{diag}(\sigma) V^\top`:

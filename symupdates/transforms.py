@@ -23,7 +23,7 @@ from symupdates.core.state import GROUPS, advance, call_state, check_size
 from symupdates.core.step import parameters_of
 from symupdates.core.types import largest_dtype
 from symupdates.proximal import l1
-from symupdates.typing import Hyper, ProjectionLike, Selection, Updates, UpdatesLike
+from symupdates.typing import Hyper, ProjectionLike, ProximalLike, Selection, Updates, UpdatesLike
 
 __all__ = [
     "adjustable",
@@ -380,7 +380,13 @@ def apply_projection(
 
 
 @awaits("updates")
-def apply_proximal(updates=None, params=None, operator=l1, strength=1e-3, learning_rate=None):
+def apply_proximal(
+    updates: UpdatesLike | None = None,
+    params: Selection = None,
+    operator: ProximalLike = l1,
+    strength: Hyper = 1e-3,
+    learning_rate: Hyper | None = None,
+) -> Updates:
     r"""Make a proximal step after that of any rule: exact zeros, or whatever else a penalty without derivative is for.
 
     With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`, :math:`\eta` its rate, and :math:`h`

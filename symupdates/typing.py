@@ -37,6 +37,7 @@ __all__ = [
     "Parameters",
     "Projection",
     "ProjectionLike",
+    "ProximalLike",
     "Rows",
     "ScheduleLike",
     "Seed",
@@ -125,6 +126,9 @@ StageLike: TypeAlias = Callable[..., UpdatesLike] | Callable[..., Sequence[Varia
 
 ProjectionLike: TypeAlias = Callable[[TensorVariable], Variable]
 """A :class:`Projection`, or a function of your own from a tensor to one of the same shape."""
+
+ProximalLike: TypeAlias = Callable[[TensorVariable, TensorVariable], Variable]
+"""A proximal operator of :mod:`symupdates.proximal`, or a function of your own of a tensor and a step size."""
 
 # --- What is returned without data ------------------------------------------------------------------------------------
 

@@ -438,7 +438,7 @@ def test_momentum_and_decay_as_transforms_are_of_all_rows():
     optimizer = symupdates.chain(
         symupdates.sgd(learning_rate=0.5),
         symupdates.apply_momentum(momentum=0.5),
-        symupdates.apply_weight_decay(weight_decay=0.25),
+        symupdates.apply_weight_decay(weight_decay=0.25, learning_rate=1.0),
     )
     step = pytensor.function([i], updates=optimizer(x.sum(), [x]), mode=PYTHON)
     p, v = E.get_value(), np.zeros((V, D))
