@@ -72,13 +72,15 @@ class Correlation(Op):
             )
         if self.groups < 1:
             raise ValueError(f"{self.name}: groups must be positive, not {groups}.")
-        if border not in ("valid", "half", "full"):
+        if not isinstance(border, str):
             border = tuple((int(before), int(after)) for before, after in border)
-            if len(border) != self.ndim or min(min(border)) < 0:
-                raise ValueError(
-                    f"{self.name}: border must be 'valid', 'half', 'full' or {self.ndim} pairs of numbers that are not "
-                    f"negative, not {border}."
-                )
+        if border not in ("valid", "half", "full") and (
+            isinstance(border, str) or len(border) != self.ndim or min(map(min, border)) < 0
+        ):
+            raise ValueError(
+                f"{self.name}: border must be 'valid', 'half', 'full' or {self.ndim} pairs of numbers that are not "
+                f"negative, not {border!r}."
+            )
         self.border = border
 
     @property
@@ -817,7 +819,9 @@ def for_numba():
                 for g in range(groups):
                     gather(images[m], channels, g * channels, taps, before, lengths, windows)
                     np.dot(results[m, g], windows.T, one)
-                    dw[g] += one
+                    for f in range(filters):  # a sum of arrays takes seconds to compile
+                        for row in range(rows):
+                            dw[g, f, row] += one[f, row]
             return dw.reshape(w.shape)
 
         return by_filters
