@@ -190,11 +190,6 @@ class Correlate(Correlation):
         y = np.matmul(w.reshape(self.groups, filters // self.groups, -1), windows)
         outputs[0][0] = y.reshape(n, filters, *lengths)
 
-    def infer_shape(self, *args):  # PyTensor 2 and 3.0 put the graph before the node
-        *_, (x_shape, w_shape) = args
-        taps = w_shape[2:]
-        return [(x_shape[0], w_shape[0], *self.lengths(x_shape[2:], taps))]
-
     def pullback(self, inputs, outputs, cotangents):
         (x, w), (dy,) = inputs, cotangents
         return [self.sibling(CorrelateByInputs)(dy, w, x), self.sibling(CorrelateByFilters)(dy, x, w)]
@@ -232,10 +227,6 @@ class CorrelateByInputs(Correlation):
             dx[(..., *steps(tap, self.dilation, self.strides, lengths))] += windows[(slice(None), slice(None), *tap)]
         outputs[0][0] = cropped(dx, padding)
 
-    def infer_shape(self, *args):
-        *_, (_, _, x_shape) = args
-        return [x_shape]
-
     def pullback(self, inputs, outputs, cotangents):
         (dy, w, _), (h,) = inputs, cotangents
         return [self.sibling(Correlate)(h, w), self.sibling(CorrelateByFilters)(dy, h, w), disconnected_type()]
@@ -267,10 +258,6 @@ class CorrelateByFilters(Correlation):
         windows = windows.reshape(self.groups, prod(w.shape[1:]), -1)
         dy = np.moveaxis(dy, 0, 1).reshape(self.groups, filters // self.groups, -1)
         outputs[0][0] = np.matmul(dy, windows.swapaxes(1, 2)).reshape(w.shape)
-
-    def infer_shape(self, *args):
-        *_, (_, _, w_shape) = args
-        return [w_shape]
 
     def pullback(self, inputs, outputs, cotangents):
         (dy, x, _), (h,) = inputs, cotangents
@@ -447,11 +434,6 @@ class Pool(Pooling):
             join(z, element, out=z)
         outputs[0][0] = self.averaged(z, places, size, stride, pad, lengths)
 
-    def infer_shape(self, *args):
-        *_, node, (x_shape, *_) = args
-        vectors = [[v[i] for i in range(self.ndim)] for v in node.inputs[1:]]
-        return [(*x_shape[: -self.ndim], *self.lengths(x_shape[-self.ndim :], *vectors, maximum=pt.maximum))]
-
     def pullback(self, inputs, outputs, cotangents):
         (x, *vectors), (z,), (dz,) = inputs, outputs, cotangents
         return [self.sibling(PoolSpread)(dz, x, z, *vectors), *(disconnected_type() for _ in vectors)]
@@ -481,10 +463,6 @@ class PoolSpread(Pooling):
             dx[index] += np.where(whole[index] == z, dz, 0) if self.mode == "max" else dz
         outputs[0][0] = cropped(dx, padding)
 
-    def infer_shape(self, *args):
-        *_, (_, x_shape, *_) = args
-        return [x_shape]
-
     def pullback(self, inputs, outputs, cotangents):
         (_, x, z, *vectors), (h,) = inputs, cotangents
         by_dz = self.sibling(PoolMaxima)(h, x, z, *vectors) if self.mode == "max" else self.sibling(Pool)(h, *vectors)
@@ -511,10 +489,6 @@ class PoolMaxima(Pooling):
         for index in self.elements(size, stride, lengths):
             result += np.where(whole_x[index] == z, whole_v[index], 0)
         outputs[0][0] = result
-
-    def infer_shape(self, *args):
-        *_, (_, _, z_shape, *_) = args
-        return [z_shape]
 
     def pullback(self, inputs, outputs, cotangents):
         (_, x, z, *vectors), (k,) = inputs, cotangents
