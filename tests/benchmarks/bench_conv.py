@@ -13,8 +13,7 @@ from symupdates.theano.conv_ops import Correlate, Pool
 BATCH, CLASSES = 128, 10
 SHAPES = [(20, 1, 5, 5), (20,), (50, 20, 5, 5), (50,), (800, 500), (500,), (500, CLASSES), (CLASSES,)]
 ETA, MU = 0.01, 0.9
-TARGETS = {"NUMBA": ("torch", 2), "NUMBA_PER_PARAMETER": ("torch", 2), "CVM": ("torch", 2)}
-TARGETS |= {"JAX": ("jax", 1.05), "JAX_DONATED": ("jax", 1.05)}
+TARGETS = {"torch": 2, "jax": 1.05}
 
 
 def test_lenet(in_turn, report, quick):
@@ -34,15 +33,8 @@ def test_lenet(in_turn, report, quick):
 
     times = in_turn(made, rounds=5 if quick else 50)
     for mode in MODES:
-        for peer in ("torch", "jax"):
-            target = TARGETS.get(mode, ("", 0))
-            report(
-                "training step of LeNet",
-                mode,
-                f"/ {peer}",
-                times.ratio(mode, peer),
-                target[1] if target[0] == peer else None,
-            )
+        peer = "jax" if mode.startswith("JAX") else "torch"
+        report("training step of LeNet", mode, f"/ {peer}", times.ratio(mode, peer), TARGETS[peer])
     for name in made:
         report("training step of LeNet", name, "step", times.median(name) * 1e3, unit=" ms")
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,6 +114,19 @@ def test_correlations_by_scipy(case):
             channels = f // (w.shape[0] // groups) * w.shape[1] + np.arange(w.shape[1])
             right = sum(correlate(x[n, c], s, "full", "direct") for c, s in zip(channels, spread[f], strict=True))
             np.testing.assert_allclose(y[n, f], right[whole], atol=1e-12)
+
+
+def test_no_buffer_is_larger_than_the_windows_of_a_minibatch():
+    x, w = np.ones((16, 3, 20, 20)), np.ones((8, 3, 5, 5))
+    op, dy = Correlate("half", (1, 1)), np.ones((16, 8, 20, 20))
+    windows = 16 * 3 * 25 * 20 * 20 * 8  # bytes
+    for kind, inputs in [(Correlate, (x, w)), (CorrelateByInputs, (dy, w, x)), (CorrelateByFilters, (dy, x, w))]:
+        node, storage = op.sibling(kind).make_node(*map(pt.as_tensor_variable, inputs)), [[None]]
+        tracemalloc.start()
+        node.op.perform(node, inputs, storage)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert windows < most < windows + 3 * dy.nbytes
 
 
 def pooling_by_hand(x, mode, ignore_border, size, stride, pad):
