@@ -1,13 +1,15 @@
-"""Two Lasagne scripts in three stages, which print the same losses: as they are, ported, and with what is new.
+"""Three Lasagne scripts in three stages, which print the same losses: as they are, ported, and with what is new.
 
-The scripts in examples/legacy, a multi-layer perceptron on handwritten digits and a linear regression, are in the style
-of Lasagne's own, and nothing in them is changed. Stage 1 runs them under ``symupdates.theano``, with Lasagne's layers.
-Stage 2 is what porting makes of them: plain PyTensor, and symupdates for ``lasagne.updates``. Stage 3 adds what was not
-to be had: an epoch in a single call of the compiled function, hyper-parameters that can be changed while it runs,
-averages of the parameters, and a checkpoint. None of that touches the numbers, and so the losses stay the same. ::
+The scripts in examples/legacy, a multi-layer perceptron and a convolutional network on handwritten digits and a linear
+regression, are in the style of Lasagne's own, and nothing in them is changed. Stage 1 runs them under
+``symupdates.theano``, with Lasagne's layers. Stage 2 is what porting makes of them: plain PyTensor, with symupdates for
+``lasagne.updates`` and for convolutions. Stage 3 adds what was not to be had: an epoch in a single call of the compiled
+function, hyper-parameters that can be changed while it runs, averages of the parameters, and a checkpoint. None of that
+touches the numbers, and so the losses stay the same. ::
 
     python examples/port_lasagne.py
     python examples/port_lasagne.py --problem line --epochs 10
+    python examples/port_lasagne.py --problem cnn --data ~/mnist
     python examples/port_lasagne.py --backend numba
 
 Stage 1 needs Lasagne, which the extra ``symupdates[legacy]`` brings. Where it is missing, the program says so and shows
@@ -21,6 +23,7 @@ import runpy
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -29,10 +32,12 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from common import MODES, positive
+from mlp import mnist
 from rich.console import Console
 from rich.table import Table
 
 import symupdates
+from symupdates.theano.conv_ops import Correlate, Pool
 
 LEGACY = Path(__file__).parent / "legacy"
 STAGES = ("legacy", "ported", "with more")
@@ -41,13 +46,13 @@ STAGES = ("legacy", "ported", "with more")
 # --- Stage 1: as they are ---------------------------------------------------------------------------------------------
 
 
-def unmodified(script, epochs):
+def unmodified(script, epochs, *arguments):
     """The losses of an unmodified script, with symupdates.theano in the place of Theano."""
     import symupdates.theano
 
     symupdates.theano.install()
     with contextlib.redirect_stdout(io.StringIO()):  # what it prints is shown in the table
-        return runpy.run_path(str(LEGACY / script))["main"](epochs)
+        return runpy.run_path(str(LEGACY / script))["main"](epochs, *arguments)
 
 
 # --- Stage 2: ported to PyTensor and symupdates -----------------------------------------------------------------------
@@ -79,6 +84,43 @@ def mlp(widths=(64, 64, 64, 10)):
     return inputs, h, params
 
 
+def pictures(folder=None):
+    """The digits as pictures of 28 by 28, of scikit-learn or of MNIST, as the legacy script takes them."""
+    if folder is not None:
+        x, y, x_test, y_test = mnist(folder)
+        x, y = np.concatenate([x, x_test]) * (255 / 256), np.concatenate([y, y_test])
+        x, train, validation = x.reshape(-1, 28, 28), 50000, 60000
+    else:
+        from sklearn.datasets import load_digits
+
+        x, y = load_digits(return_X_y=True)
+        order = np.random.RandomState(1234).permutation(len(x))
+        x = np.pad(np.kron(x[order].reshape(-1, 8, 8) / 16, np.ones((3, 3))), [(0, 0), (2, 2), (2, 2)])
+        y, train, validation = y[order], 1400, 1500
+    x, y = x[:, None].astype(pytensor.config.floatX), y.astype("int32")
+    return x[:train], y[:train], x[train:validation], y[train:validation], x[validation:], y[validation:]
+
+
+def cnn():
+    """The inputs, the probabilities and the parameters of two convolutions with pooling and two dense layers."""
+    rng = np.random.RandomState(42)
+    inputs = h = pt.tensor4("inputs")
+    params = []
+    for i, shape in enumerate([(32, 1, 5, 5), (32, 32, 5, 5), (512, 256), (256, 10)]):
+        bound = np.sqrt(6 / (sum(shape[:2]) * np.prod(shape[2:])))  # GlorotUniform
+        W = pytensor.shared(rng.uniform(-bound, bound, shape).astype(pytensor.config.floatX), name=f"W{i}")
+        filters = len(shape) == 4
+        b = pytensor.shared(np.zeros(shape[0] if filters else shape[1], pytensor.config.floatX), name=f"b{i}")
+        params += [W, b]
+        if filters:  # a convolution is the correlation with the filters flipped
+            h = Correlate()(h, W[:, :, ::-1, ::-1]) + b[:, None, None]
+            h = Pool(ignore_border=True)(0.5 * (h + abs(h)), (2, 2))
+        else:
+            h = pt.dot(h.reshape((h.shape[0], -1)), W) + b
+            h = pt.special.softmax(h, axis=-1) if i == 3 else 0.5 * (h + abs(h))
+    return inputs, h, params
+
+
 def crossentropy(probabilities, targets):
     return -pt.log(probabilities[pt.arange(targets.shape[0]), targets]).mean()
 
@@ -92,19 +134,38 @@ def orders(epochs, n, batch):
         yield indices.reshape(-1, batch)
 
 
-def ported_mlp(epochs):
-    x_train, y_train, x_val, y_val, _, _ = digits()
-    inputs, probabilities, params = mlp()
+def in_parts(function, x, y, size=500):
+    """The mean of what a function gives for the examples, so many at a time."""
+    parts = [slice(start, start + size) for start in range(0, len(x), size)]
+    return np.average([function(x[part], y[part]) for part in parts], weights=[len(x[part]) for part in parts])
+
+
+def ported_network(epochs, data, network, rate, batch):
+    x_train, y_train, x_val, y_val, _, _ = data
+    inputs, probabilities, params = network()
     targets = pt.ivector("targets")
     loss = crossentropy(probabilities, targets)
-    updates = symupdates.nesterov_momentum(loss, params, learning_rate=0.1, momentum=0.9)
+    updates = symupdates.nesterov_momentum(loss, params, learning_rate=rate, momentum=0.9)
     train = pytensor.function([inputs, targets], loss, updates=updates)
     validate = pytensor.function([inputs, targets], loss)
     history = []
-    for order in orders(epochs, len(x_train), 100):
+    for order in orders(epochs, len(x_train), batch):
         losses = [train(x_train[rows], y_train[rows]) for rows in order]
-        history.append((sum(losses) / len(losses), validate(x_val, y_val)))
+        history.append((sum(losses) / len(losses), in_parts(validate, x_val, y_val)))
     return history
+
+
+def ported_mlp(epochs):
+    return ported_network(epochs, digits(), mlp, rate=0.1, batch=100)
+
+
+def ported_cnn(epochs, folder=None):
+    return ported_network(epochs, pictures(folder), cnn, *cnn_settings(folder))
+
+
+def cnn_settings(folder):
+    """The learning rate and the size of the minibatches."""
+    return (0.05, 25) if folder is None else (0.01, 500)
 
 
 def line():
@@ -131,20 +192,20 @@ def ported_line(epochs):
 # --- Stage 3: with what the library adds ------------------------------------------------------------------------------
 
 
-def mlp_with_more(epochs):
+def network_with_more(epochs, data, network, rate, batch):
     """An epoch a call on shared data; averages of the parameters; a run that is interrupted and goes on."""
-    x_train, y_train, x_val, y_val, x_test, y_test = digits()
-    inputs, probabilities, params = mlp()
+    x_train, y_train, x_val, y_val, x_test, y_test = data
+    inputs, probabilities, params = network()
     targets = pt.ivector("targets")
     loss = crossentropy(probabilities, targets)
     optimizer = symupdates.chain(
-        symupdates.nesterov_momentum(learning_rate=0.1, momentum=0.9),
+        symupdates.nesterov_momentum(learning_rate=rate, momentum=0.9),
         symupdates.apply_ema(decay=0.95),
         symupdates.adjustable(),
     )
     updates = optimizer(loss, params)
     rows = pt.lvector("rows")
-    order = pt.tensor("order", dtype="int64", shape=(len(x_train) // 100, 100))
+    order = pt.tensor("order", dtype="int64", shape=(len(x_train) // batch, batch))
     data = {inputs: pytensor.shared(x_train)[rows], targets: pytensor.shared(y_train)[rows]}
     there, *values = pytensor.graph.replace.graph_replace([loss, *updates.values()], data, strict=False)
     losses, epoch_updates = symupdates.loop(there, dict(zip(updates, values, strict=True)), {rows: order})
@@ -155,18 +216,27 @@ def mlp_with_more(epochs):
 
     history = []
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder, "mlp.ckpt")
-        for i, places in enumerate(orders(epochs, len(x_train), 100)):
+        checkpoint = Path(folder, "network.ckpt")
+        for i, places in enumerate(orders(epochs, len(x_train), batch)):
             if i == epochs // 2:  # as if it had been killed here: another start, and the checkpoint
                 symupdates.save(checkpoint, epoch_updates)
                 symupdates.reset(epoch_updates)
                 for p in params:
                     p.set_value(np.zeros_like(p.get_value()))
                 symupdates.load(checkpoint, epoch_updates)
-            history.append((np.mean(epoch(places)), validate(x_val, y_val)))
+            history.append((np.mean(epoch(places)), in_parts(validate, x_val, y_val)))
     rate = symupdates.named(updates)["nesterov_momentum/learning_rate"].get_value()
-    print(f"  {float(averaged(x_test, y_test)):.2%} of the test digits right, by the averages; rate still {rate:g}")
+    right = in_parts(averaged, x_test, y_test)
+    print(f"  {right:.2%} of the test digits right, by the averages; rate still {rate:g}")
     return history
+
+
+def mlp_with_more(epochs):
+    return network_with_more(epochs, digits(), mlp, rate=0.1, batch=100)
+
+
+def cnn_with_more(epochs, folder=None):
+    return network_with_more(epochs, pictures(folder), cnn, *cnn_settings(folder))
 
 
 def line_with_more(epochs):
@@ -190,20 +260,22 @@ def line_with_more(epochs):
 
 PROBLEMS = {
     "mlp": ("lasagne_mlp.py", ported_mlp, mlp_with_more, ("training loss", "validation loss")),
+    "cnn": ("lasagne_cnn.py", ported_cnn, cnn_with_more, ("training loss", "validation loss")),
     "line": ("lasagne_linear_regression.py", ported_line, line_with_more, ("loss",)),
 }
 
 
-def stages(problem, epochs, with_lasagne=True):
-    """The losses of each stage: for each epoch, a tuple of them."""
+def stages(problem, epochs, with_lasagne=True, data=None):
+    """The losses of each stage: for each epoch, a tuple of them; `data` is the folder of MNIST for the cnn."""
     script, ported, more, _ = PROBLEMS[problem]
-    runs = [lambda epochs: unmodified(script, epochs), ported, more]
+    runs = [partial(unmodified, script), ported, more]
+    arguments = [data] if problem == "cnn" else []
     results = {}
     for name, run in zip(STAGES, runs, strict=True):
         if name == "legacy" and not with_lasagne:
             continue
         start = time.perf_counter()
-        results[name] = [tuple(map(float, losses)) for losses in run(epochs)]
+        results[name] = [tuple(map(float, losses)) for losses in run(epochs, *arguments)]
         print(f"  {name}: {time.perf_counter() - start:.1f} s, compilation included")
     return results
 
@@ -228,7 +300,8 @@ def furthest(results):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--problem", choices=[*PROBLEMS, "both"], default="both", help="default: both")
+    parser.add_argument("--problem", choices=[*PROBLEMS, "all"], default="all", help="default: all")
+    parser.add_argument("--data", metavar="DIR", help="a folder with the files of MNIST, gzipped, for the cnn")
     parser.add_argument("--epochs", type=positive(int), default=5, metavar="N", help="default: 5")
     default = "c" if pytensor.config.cxx else "numba"
     parser.add_argument("--backend", choices=["c", "numba"], default=default, help=f"default: {default}")
@@ -238,9 +311,9 @@ def main(argv=None):
     if not with_lasagne:
         print("Lasagne is not installed, and stage 1 is left out: pip install 'symupdates[legacy]'", file=sys.stderr)
     with pytensor.config.change_flags(mode=MODES[args.backend]):
-        for problem in PROBLEMS if args.problem == "both" else [args.problem]:
+        for problem in PROBLEMS if args.problem == "all" else [args.problem]:
             print(f"{problem}: {PROBLEMS[problem][0]}")
-            results = stages(problem, args.epochs, with_lasagne)
+            results = stages(problem, args.epochs, with_lasagne, args.data)
             show(problem, results)
             far = furthest(results)
             print(f"The losses of {len(results)} stages differ by {far:.1e} at most, relatively.")

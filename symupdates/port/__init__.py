@@ -119,9 +119,9 @@ def relu(x):
 def layer(x, W, b):
     return relu(T.dot(x, W) + b)  # rectified
 
-Convolutions, pooling and the GPU have no successor here: what JAX has for them can be wrapped by
-``pytensor.wrap_jax``, from PyTensor 2.38 on, and ``mode="JAX"`` compiles the rest for the same device. Defaults of
-inputs, ``In(x, value=...)``, are refused by PyTensor 3; ``functools.partial`` of the compiled function does it. A
+Convolutions and pooling are not PyTensor's: ``symupdates.theano.tensor.nnet.conv2d`` and its relatives take PyTensor's
+variables. The GPU has no successor but ``mode="JAX"``, which compiles everything for the device that JAX has. Defaults
+of inputs, ``In(x, value=...)``, are refused by PyTensor 3; ``functools.partial`` of the compiled function does it. A
 variable in a condition, ``if mask:``, raises an error: ``if mask is not None:``.
 
 **Lasagne's layers** import Theano. They run on PyTensor's variables under ``symupdates.theano.install()``; without it,

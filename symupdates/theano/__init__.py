@@ -16,13 +16,18 @@ module                what is there
 ``parts.tensor``      ``theano.tensor``
 ``parts.nnet``        ``theano.tensor.nnet``: softmax of rows, cross-entropies, activations
 ``parts.streams``     ``theano.sandbox.rng_mrg`` and ``theano.tensor.shared_randomstreams``
+``conv_ops``          convolution and pooling as Ops of PyTensor, in the terms of PyTensor
+``parts.conv``        ``theano.tensor.nnet.conv2d``, ``conv3d``, ``.abstract_conv`` and ``.corr``
+``parts.conv_old``    ``theano.tensor.nnet.conv``, ``.conv3d2d`` and ``theano.tensor.signal.conv``
+``parts.pool``        ``theano.tensor.signal.pool`` and ``.downsample``
+``parts.neighbours``  ``theano.tensor.nnet.neighbours``: windows of images as rows
+``parts.dnn``         ``theano.gpuarray.dnn`` and ``theano.sandbox.cuda.dnn``: what Lasagne asks cuDNN for
 ``parts.gpu``         ``theano.sandbox.cuda``, ``theano.gpuarray``: that there is none
 ``parts.compat``      ``theano.compat``
 ====================  ============================================================================
 
-Convolutions, pooling and all of the GPU can be imported, and raise an error with advice when they are used. A variable
-in a condition, as in ``if mask:``, raises one too, where Theano took most variables for true: PyTensor's classes stay
-as they are.
+What is of the GPU can be imported, and raises an error with advice when it is used. A variable in a condition, as in
+``if mask:``, raises one too, where Theano took most variables for true: PyTensor's classes stay as they are.
 """
 
 from symupdates.theano.installation import install as install

@@ -16,7 +16,7 @@ from types import ModuleType
 import numpy as np
 
 import symupdates
-from symupdates.theano.modules import register
+from symupdates.theano.modules import MODULES, register
 from symupdates.theano.names import PYTHON
 from symupdates.theano.parts.config import flags_from_environment
 
@@ -38,7 +38,8 @@ def install():
     Beside ``theano``:
 
     * ``lasagne.updates`` is :mod:`symupdates`. Lasagne 0.1 asks ``pkg_resources`` for its version; while it is
-      imported, and no longer, there is one that knows that.
+      imported, and no longer, there is one that knows that. ``lasagne.layers.dnn`` is imported as if there were a GPU
+      with cuDNN, and computes wherever the rest does.
     * Names that Python 3.11, Python 3.10 and NumPy 2 dropped are there again, where they are missing:
       ``inspect.getargspec``, ``collections.Callable`` and others of :mod:`collections.abc`, ``numpy.cast``,
       ``numpy.float`` and others. They mean what they did, and nothing that exists is changed. The list is
@@ -132,13 +133,13 @@ def has(module, name):
 
 
 class LasagneFinder(importlib.abc.MetaPathFinder):
-    """Finds Lasagne as others do, and has it loaded with what its first lines need."""
+    """Finds Lasagne as others do, and has some of its modules loaded with what their first lines need."""
 
     def __init__(self):
         self.searching = False
 
     def find_spec(self, name, path=None, target=None):
-        if name != "lasagne" or self.searching:
+        if name not in LOADED or self.searching:
             return None
         self.searching = True
         try:
@@ -147,7 +148,7 @@ class LasagneFinder(importlib.abc.MetaPathFinder):
             self.searching = False
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
-            spec.loader.exec_module = lambda module: load_lasagne(execute, module)
+            spec.loader.exec_module = lambda module: LOADED[name](execute, module)
         return spec
 
 
@@ -169,6 +170,28 @@ def load_lasagne(execute, module):
         del sys.modules["pkg_resources"]
         if before is not None:
             sys.modules["pkg_resources"] = before
+
+
+def load_dnn_layers(execute, module):
+    """Load the layers for cuDNN, which refuse without it, as if it were there: what they call then is served."""
+    told = [
+        (MODULES[""].config, "device", "gpu"),
+        (MODULES["gpuarray"], "pygpu_activated", True),
+        (MODULES["gpuarray.dnn"], "dnn_present", lambda: True),
+        (MODULES["sandbox.cuda.dnn"], "dnn_available", lambda: True),
+    ]
+    for holder, name, value in told:
+        vars(holder)[name] = value
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You are using a GPU layer", UserWarning)
+            execute(module)
+    finally:
+        for holder, name, _ in told:
+            del vars(holder)[name]
+
+
+LOADED = {"lasagne": load_lasagne, "lasagne.layers.dnn": load_dnn_layers}
 
 
 # --- Scripts ----------------------------------------------------------------------------------------------------------

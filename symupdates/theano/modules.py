@@ -68,8 +68,13 @@ COMPILE = (
     "pytensor.compile.debug.debugmode",
 )
 NNET = (f"{PARTS}.nnet",)
+CONV = (f"{PARTS}.conv",)
+OLD_CONV = (f"{PARTS}.conv_old",)
+POOL = (f"{PARTS}.pool",)
+NEIGHBOURS = (f"{PARTS}.neighbours",)
 STREAMS = (f"{PARTS}.streams",)
 GPU = (f"{PARTS}.gpu",)
+DNN = (f"{PARTS}.dnn", *GPU)
 
 TREE = {
     "": (*COMPILE[:1], f"{PARTS}.config", "pytensor", *COMPILE, *GRAPH, "pytensor.gradient", "pytensor.printing"),
@@ -104,7 +109,7 @@ TREE = {
     "gpuarray": GPU,
     "gpuarray.basic_ops": GPU,
     "gpuarray.blas": GPU,
-    "gpuarray.dnn": GPU,
+    "gpuarray.dnn": DNN,
     "gpuarray.type": GPU,
     "gradient": ("pytensor.gradient",),
     "ifelse": ("pytensor.conditional", "pytensor.ifelse"),
@@ -117,13 +122,13 @@ TREE = {
     "sandbox.cuda": GPU,
     "sandbox.cuda.basic_ops": GPU,
     "sandbox.cuda.blas": GPU,
-    "sandbox.cuda.dnn": GPU,
+    "sandbox.cuda.dnn": DNN,
     "sandbox.cuda.type": GPU,
     "sandbox.cuda.var": GPU,
     "sandbox.gpuarray": GPU,
     "sandbox.linalg": LINALG,
     "sandbox.linalg.ops": LINALG,
-    "sandbox.neighbours": (),
+    "sandbox.neighbours": NEIGHBOURS,
     "sandbox.rng_mrg": STREAMS,
     "sandbox.softsign": NNET,
     "scalar": ("pytensor.scalar",),
@@ -141,23 +146,23 @@ TREE = {
     "tensor.extra_ops": TENSOR,
     "tensor.fft": ("pytensor.tensor.fft",),
     "tensor.nlinalg": LINALG,
-    "tensor.nnet": NNET,
-    "tensor.nnet.abstract_conv": (),
+    "tensor.nnet": (*NNET, *CONV),
+    "tensor.nnet.abstract_conv": CONV,
     "tensor.nnet.bn": NNET,
-    "tensor.nnet.conv": (),
-    "tensor.nnet.conv3d2d": (),
-    "tensor.nnet.corr": (),
+    "tensor.nnet.conv": OLD_CONV,
+    "tensor.nnet.conv3d2d": OLD_CONV,
+    "tensor.nnet.corr": CONV,
     "tensor.nnet.ctc": (),
-    "tensor.nnet.neighbours": (),
+    "tensor.nnet.neighbours": NEIGHBOURS,
     "tensor.nnet.nnet": NNET,
     "tensor.nnet.sigm": NNET,
     "tensor.raw_random": (),
     "tensor.shared_randomstreams": STREAMS,
     "tensor.sharedvar": (*TENSOR, f"{PARTS}.compiling", "pytensor.compile.sharedvalue"),
     "tensor.signal": (),
-    "tensor.signal.conv": (),
-    "tensor.signal.downsample": (),
-    "tensor.signal.pool": (),
+    "tensor.signal.conv": OLD_CONV,
+    "tensor.signal.downsample": POOL,
+    "tensor.signal.pool": POOL,
     "tensor.slinalg": LINALG,
     "tensor.sort": TENSOR,
     "tensor.subtensor": TENSOR,

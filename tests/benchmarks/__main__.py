@@ -12,6 +12,7 @@ Sections come first; whatever follows them goes to pytest. ``--benchmark-json=FI
 
 update      a rule alone, on 10 million float32 numbers: against a loop by hand in numba, optax and torch
 mlp         a training step of a perceptron with four hidden layers of 100, batch 128: against optax
+conv        a training step of LeNet, two convolutions with pooling, batch 128: against torch, and jax by hand
 loop        many steps in one call: against a call a step, and jax.lax.scan with optax
 rows        a step on the rows of a table that are looked up: against the whole table, and torch
 compile     the first compilation, against the naive form; and what another learning rate costs later
@@ -36,7 +37,7 @@ from itertools import takewhile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SECTIONS = ["update", "mlp", "loop", "rows", "compile", "build", "memory"]
+SECTIONS = ["update", "mlp", "conv", "loop", "rows", "compile", "build", "memory"]
 DEVICE = "device"  # by itself: the others are pinned to one core of the CPU
 
 

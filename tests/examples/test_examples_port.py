@@ -1,5 +1,6 @@
-"""The example that ports two Lasagne scripts: its three stages print the same losses."""
+"""The example that ports three Lasagne scripts: its three stages print the same losses."""
 
+import gzip
 import os
 import re
 import subprocess
@@ -82,6 +83,43 @@ def test_the_three_stages_of_the_mlp_are_the_same(in_python, lasagne, capsys):
     assert "rate still 0.1" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:pkg_resources is deprecated")
+@pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore:invalid escape sequence:DeprecationWarning")
+def test_the_cnn_and_its_port_are_the_same(in_python, lasagne, monkeypatch, tmp_path):
+    """On eight pictures in the files of MNIST: in Python, two a step are slow enough, and a loop would be too slow."""
+    rng = np.random.default_rng(0)
+    for part, n in [("train", 6), ("t10k", 2)]:
+        for kind, values in [("images-idx3", rng.integers(0, 256, (n, 28, 28))), ("labels-idx1", np.arange(n))]:
+            header = b"".join(length.to_bytes(4, "big") for length in (0x800 + values.ndim, *values.shape))
+            with gzip.open(tmp_path / f"{part}-{kind}-ubyte.gz", "wb") as file:
+                file.write(header + values.astype("uint8").tobytes())
+    script = (ROOT / "examples" / "legacy" / "lasagne_cnn.py").read_text()
+    script = script.replace("train, val = 50000, 60000", "train, val = 4, 6").replace("(500, 0.01)", "(2, 0.01)")
+    (tmp_path / "lasagne_cnn.py").write_text(script)
+    monkeypatch.setattr(port_lasagne, "LEGACY", tmp_path)
+    whole = port_lasagne.pictures
+
+    def pictures(folder):
+        x, y = (np.concatenate(whole(folder)[i::2]) for i in (0, 1))
+        return x[:4], y[:4], x[4:6], y[4:6], x[6:], y[6:]
+
+    monkeypatch.setattr(port_lasagne, "pictures", pictures)
+    monkeypatch.setattr(port_lasagne, "cnn_settings", lambda folder: (0.01, 2))
+    legacy = port_lasagne.unmodified("lasagne_cnn.py", 1, tmp_path)
+    ported = port_lasagne.ported_cnn(1, tmp_path)
+    np.testing.assert_allclose(ported, legacy, rtol=1e-12)
+    assert abs(ported[0][0] / np.log(10) - 1) < 0.2
+
+
+@pytest.mark.parametrize("part", [0, 2, 4])
+def test_digits_are_drawn_three_times_as_large(part):
+    x, labels = port_lasagne.pictures()[part : part + 2]
+    assert x.shape == ({0: 1400, 2: 100, 4: 297}[part], 1, 28, 28)
+    small = x[:, 0, 2:-2:3, 2:-2:3]
+    np.testing.assert_array_equal(x[:, 0, 3:-2:3, 4:-2:3], small)
+    assert not x[..., :2].any() and len(labels) == len(x)
+
+
 def test_without_lasagne_it_says_so_and_shows_the_others(in_python, monkeypatch, capsys):
     monkeypatch.setattr(port_lasagne, "find_spec", lambda name: None)
     monkeypatch.setattr(port_lasagne, "MODES", {"c": "FAST_COMPILE"})
@@ -118,4 +156,4 @@ def test_help():
 def test_as_a_user_runs_it(lasagne):
     done = run()
     assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"The losses of 3 stages differ by (\S+) at most", done.stdout)) == 2
+    assert len(re.findall(r"The losses of 3 stages differ by (\S+) at most", done.stdout)) == 3

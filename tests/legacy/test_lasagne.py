@@ -245,10 +245,54 @@ def test_init_and_helpers(lasagne):
         assert lasagne.utils.collect_shared_vars(L.get_output(net, x).sum()) == L.get_all_params(net)
 
 
-def test_convolutions_can_be_built_upon_and_raise_when_they_are_used(lasagne):
-    conv = lasagne.layers.Conv2DLayer(lasagne.layers.InputLayer((1, 1, 5, 5)), 2, 3)
-    with pytest.raises(RuntimeError, match="conv2d is not there"):
-        lasagne.layers.get_output(conv)
+def correlated(x, W):
+    """The correlation of images with filters, place by place."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, W.shape[2:], axis=tuple(range(2, x.ndim)))
+    return np.einsum(windows, [0, 1, 3, 4, 5, 6][: x.ndim] + [7, 8, 9][: x.ndim - 2], W, [2, 1, 7, 8, 9][: x.ndim])
+
+
+def test_convolutions_and_pooling(lasagne):
+    L = lasagne.layers
+    source = L.InputLayer((None, 2, 7, 6))
+    same = L.Conv2DLayer(source, 3, 3, pad="same", nonlinearity=None, name="same")
+    pooled = L.MaxPool2DLayer(same, 2, ignore_border=False)
+    strided = L.Conv2DLayer(pooled, 2, (3, 2), stride=(1, 2), name="strided")
+    x = RNG.normal(size=(2, 2, 7, 6))
+    found, p = outputs(lasagne, strided, [x])
+    W, V = (p[name][:, :, ::-1, ::-1] for name in ("same.W", "strided.W"))
+    y = correlated(np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)]), W) + p["same.b"][:, None, None]
+    y = np.pad(y, [(0, 0), (0, 0), (0, 1), (0, 0)], constant_values=-np.inf).reshape(2, 3, 4, 2, 3, 2).max(axis=(3, 5))
+    right = correlated(y, V)[..., ::2] + p["strided.b"][:, None, None]
+    np.testing.assert_allclose(found, np.maximum(right, 0), rtol=1e-10)
+    assert L.get_output_shape(strided) == (None, *found.shape[1:])
+
+
+def test_convolutions_and_pooling_of_one_axis(lasagne):
+    L = lasagne.layers
+    conv = L.Conv1DLayer(L.InputLayer((2, 3, 8)), 4, 3, pad="full", nonlinearity=None)
+    pooled = L.MaxPool1DLayer(conv, 3, stride=2)
+    x = RNG.normal(size=(2, 3, 8))
+    found, p = outputs(lasagne, pooled, [x])
+    right = correlated(np.pad(x, [(0, 0), (0, 0), (2, 2)])[..., None], p["W"][:, :, ::-1, None])[..., 0]
+    right = right + p["b"][:, None]
+    right = np.stack([right[..., i : i + 3].max(axis=-1) for i in range(0, 8, 2)], axis=-1)
+    np.testing.assert_allclose(found, right, rtol=1e-10)
+
+
+def test_layers_for_cudnn_compute_the_same(lasagne):
+    from lasagne.layers import dnn
+
+    L = lasagne.layers
+    x, source = RNG.normal(size=(2, 2, 5, 6)), L.InputLayer((None, 2, 5, 6))
+    conv = dnn.Conv2DDNNLayer(source, 3, 3, pad="same", nonlinearity=None, flip_filters=False)
+    found, p = outputs(lasagne, dnn.Pool2DDNNLayer(conv, 2, stride=1, mode="average_inc_pad"), [x])
+    y = correlated(np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)]), p["W"]) + p["b"][:, None, None]
+    right = (y[..., 1:, 1:] + y[..., 1:, :-1] + y[..., :-1, 1:] + y[..., :-1, :-1]) / 4
+    np.testing.assert_allclose(found, right, rtol=1e-10)
+    theano = symupdates.theano
+    assert theano.config.device == "cpu"  # it was another only while the layers were imported
+    assert theano.gpuarray.pygpu_activated is theano.gpuarray.dnn.dnn_present() is False
+    assert theano.sandbox.cuda.dnn.dnn_available() is False
 
 
 # --- Scripts in the old style -----------------------------------------------------------------------------------------

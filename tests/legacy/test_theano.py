@@ -109,7 +109,7 @@ def test_there_is_no_gpu_to_be_found():
     with pytest.raises(RuntimeError, match="mode='JAX'"):
         theano.sandbox.cuda.basic_ops.gpu_contiguous(T.matrix())
     with pytest.raises(RuntimeError, match="mode='JAX'"):
-        theano.gpuarray.dnn.dnn_conv(T.tensor4(), T.tensor4())
+        theano.gpuarray.dnn.GpuDnnConv(T.tensor4(), T.tensor4())
 
 
 # --- Silent differences -----------------------------------------------------------------------------------------------
