@@ -53,6 +53,7 @@ def test_deep_losses(optimizer, deep):
     is_told(caught)
 
 
+@pytest.mark.skipif(pytensor.__version__ >= "3.3", reason="expressions are replaced without recursion")
 def test_deep_steps(deep):
     W, loss = deep
     with recursion_limit(20_000):

@@ -41,7 +41,10 @@ def test_adjusting_on_every_backend(backend):
     """Between calls, in both precisions, of gradient transforms and update transforms too; kept in checkpoints."""
     W, b = make_param((3,), "float64", "W"), make_param((2,), "float32", "b")
     optimizer = chain(
-        gradients.clip_by_value(limit=1), sgd(learning_rate=0.5), apply_weight_decay(weight_decay=0.0), adjustable()
+        gradients.clip_by_value(limit=1),
+        sgd(learning_rate=0.5),
+        apply_weight_decay(weight_decay=0.0, learning_rate=1.0),
+        adjustable(),
     )
     updates = optimizer([pt.full((3,), 4.0), pt.full((2,), 4.0)], [W, b])
     assert set(named(updates)) == {

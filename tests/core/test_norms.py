@@ -83,7 +83,7 @@ def check_every_size(names, dtype, mode):
                 exact = np.nan_to_num(CASES[name][1](value.astype(WIDE)), nan=0.0)
             deviation = np.abs(np.asarray(got).astype(WIDE) - exact)
             # What is below the smallest normal number may be zero.
-            assert (deviation <= tolerance * np.abs(exact) + np.finfo(dtype).tiny).all(), (name, value, got, exact)
+            assert (deviation <= tolerance * np.abs(exact) + 4 * np.finfo(dtype).tiny).all(), (name, value, got, exact)
 
 
 # --- Steps of rules ---------------------------------------------------------------------------------------------------
@@ -283,8 +283,8 @@ def test_nan_goes_through_on_backends(backend):
 
 
 def check_that_nan_goes_through(names, mode):
-    g = pt.matrix("g", dtype="float32")
-    params = [pytensor.shared(np.full((2, 2), 0.5, "float32"), name=name) for name in names]
+    g = pt.tensor("g", shape=(2, 2), dtype="float32")
+    params = [pytensor.shared(np.full((2, 2), 0.5, "float32"), name=name, shape=(2, 2)) for name in names]
     updates = {}
     for p, name in zip(params, names, strict=True):
         updates |= OPTIMIZERS[name]([g], [p])
