@@ -421,5 +421,7 @@ def on_simplex(x, radius, axis):
     x, ordered = (pt.maximum(x - largest, -radius) for x in (x, ordered))  # those further below end at zero, too
     stays = astype(ordered >= (astype(pt.cumsum(ordered, axis=axis), x.dtype) - radius) / k, x.dtype)
     theta = (summed(ordered * stays) - radius) / pt.maximum(summed(stays), pt.ones_like(radius))
-    x = pt.maximum(x - theta, zeros)
+    # XLA takes the product with a condition for a choice, which would lose what is no number.
+    is_number = pt.eq(summed(astype(pt.isnan(x), x.dtype)), 0)
+    x = pt.maximum(x - pt.switch(is_number, theta, np.asarray(np.nan, x.dtype)), zeros)
     return x.reshape(shape) if whole else x

@@ -228,7 +228,8 @@ def extend_at_rate(transform, updates, params, learning_rate, **hyper):
             f"{transform}: nothing tells the rate at which {', '.join(unknown)} moves; give learning_rate, as that "
             "of the rule."
         )
-    return step, {p: astype(rate, p.dtype) for p, rate in found.items()}
+    # Not cast where that is not needed, for a cast number is not the hyper-parameter any more.
+    return step, {p: rate if rate.dtype == p.dtype else astype(rate, p.dtype) for p, rate in found.items()}
 
 
 @awaits("updates")
