@@ -8,7 +8,6 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from conftest import BACKENDS, NEEDS_JAX
 from loss_table import LOSS_ROWS
 from pytensor.compile import SharedVariable
 from pytensor.compile.mode import Mode
@@ -219,7 +218,6 @@ def test_random_chains(seed):
 
 @pytest.mark.ci
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("backend", [pytest.param(b, marks=[NEEDS_JAX] * (b == "JAX")) for b in BACKENDS])
 def test_random_chains_on_backends(backend, seed):
     results = []
     for mode in (AS_WRITTEN, backend):
