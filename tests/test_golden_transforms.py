@@ -14,6 +14,8 @@ import symupdates
 from symupdates import constraints, gradients, schedules, transforms
 from symupdates.random import threefry
 
+pytestmark = pytest.mark.once
+
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "transforms.json").read_text())
 PARTS = ("gradients", "updates", "plateaus", "constraints", "threefry")
 RTOL = 1e-12

@@ -71,6 +71,7 @@ DOCUMENTED |= {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_docstrings_are_numpydoc(name):
     """Each section under its heading, each argument described."""

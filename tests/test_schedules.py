@@ -38,6 +38,8 @@ from symupdates.schedules import (
     warmup_stable_decay,
 )
 
+pytestmark = pytest.mark.once
+
 CASES = json.loads((Path(__file__).parent / "golden" / "schedules.json").read_text())["cases"]
 
 # Every function, in every form of its formula, and its values at any step from the mathematics of the docstrings.

@@ -18,6 +18,8 @@ from symupdates.port import port
 from symupdates.port.rewrite import CONSTRUCTORS, NAMES, exists
 from symupdates.theano.names import CHANGES
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 HEADER = """\

@@ -14,6 +14,8 @@ from table import ROWS
 
 import symupdates
 
+pytestmark = pytest.mark.once
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 FAMILIES = {path.stem: json.loads((GOLDEN / f"{path.stem}.json").read_text()) for path in GOLDEN.glob("families/*.py")}
 LASAGNE = json.loads((GOLDEN / "lasagne.json").read_text())
