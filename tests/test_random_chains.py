@@ -8,6 +8,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from conftest import BACKENDS, CI_BACKEND
 from loss_table import LOSS_ROWS
 from pytensor.compile import SharedVariable
 from pytensor.compile.mode import Mode
