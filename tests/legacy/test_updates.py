@@ -106,7 +106,7 @@ SIGNATURES = {
     "amsgrad": [("loss_or_grads", None), ("params", None), ("learning_rate", 0.001), *MOMENTS],
     "apply_momentum": [("updates", None), ("params", None), ("momentum", 0.9)],
     "apply_nesterov_momentum": [("updates", None), ("params", None), ("momentum", 0.9)],
-    "apply_weight_decay": [("updates", None), ("params", None), ("weight_decay", 0.01), ("learning_rate", 1.0)],
+    "apply_weight_decay": [("updates", None), ("params", None), ("weight_decay", 0.01), ("learning_rate", None)],
     "apply_scale": [("updates", None), ("params", None), ("scale", 1.0)],
     "apply_lookahead": [("updates", None), ("params", None), ("every", 5), ("alpha", 0.5)],
     "apply_projection": [("updates", None), ("params", None), ("projection", updates.constraints.non_negative)],
