@@ -899,6 +899,7 @@ TRAINING = """
 """
 
 
+@pytest.mark.ci
 @posix
 def test_a_killed_process_loses_nothing(tmp_path):
     """Killed at random moments while saving, over and over: each time it goes on from the last step that was saved."""

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+import pytest
 from helpers import PYTHON, STEPS, TOLERANCE, assert_close, call, every_rule_in_ci, make_param, rule_of_each_kind, skip
 from table import ROWS
 
@@ -235,6 +236,7 @@ def check(row, dtype, mode, compositions=tuple(COMPOSITIONS)):
         assert (moved > 0).any(), f"{name}: nothing moved"
 
 
+@pytest.mark.ci
 @rule_of_each_kind
 def test_all(row):
     check(row, "float64", PYTHON)

@@ -5,7 +5,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import HAVE_JAX
-from helpers import STEPS, call, make_param, rule_of_each_kind, values
+from helpers import STEPS, call, make_param, rule_of_each_kind, rules, values
 from pytensor.tensor.special import log_softmax
 from table import ROWS
 
@@ -118,9 +118,7 @@ def test_two_functions_on_the_same_parameters():
 # --- NUMBA_PER_PARAMETER ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.name in ("sgd", "adam", "adagrad_window")], ids=lambda row: row.name
-)
+@rules(pytest.mark.ci, rows=[row for row in ROWS if row.name in ("sgd", "adam", "adagrad_window")], kinds={"sgd"})
 def test_numbers_are_those_of_numba(row):
     """Of parameters of several shapes, dtypes and readers; with scheduled and shared hyper-parameters."""
     shapes = {"W": (4, 3), "V": (4, 3), "b": (3,), "c": ()}
@@ -173,6 +171,7 @@ def test_readers_come_before_what_they_read_is_changed():
     assert p.get_value()[0] == 5 and q.get_value()[0] == 1
 
 
+@pytest.mark.ci
 def test_what_is_read_of_a_loop_comes_after_it():
     """The squares of a penalty, which PyTensor fuses with the update: the loops are still apart."""
     params = [pytensor.shared(np.full((2, 3), 1.0 + i), name=f"p{i}", shape=(2, 3)) for i in range(6)]
@@ -187,6 +186,7 @@ def test_what_is_read_of_a_loop_comes_after_it():
     np.testing.assert_allclose(losses, [start, start / 4, start * 0.075**2], rtol=1e-12)
 
 
+@pytest.mark.ci
 def test_what_is_no_loop_waits_for_the_loops_that_read_it():
     """Rows set in place in a table that a loop reads: the loop reads the old ones."""
     E, p = (pytensor.shared(np.full((3, 2), value), name=name) for name, value in (("E", 1.0), ("p", 2.0)))
@@ -199,6 +199,7 @@ def test_what_is_no_loop_waits_for_the_loops_that_read_it():
     np.testing.assert_array_equal(p.get_value(), [[4, 4], [10, 10], [4, 4]])
 
 
+@pytest.mark.ci
 def test_compositions_apart(tmp_path):
     """Gates, averages, generators and counts; saved on one mode and loaded on the other."""
     W = pytensor.shared(np.ones((4, 2), "float32"), name="W", shape=(4, 2))

@@ -8,7 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import FULL
-from helpers import PYTHON, call, every_rule_in_ci, skip
+from helpers import PYTHON, call, every_rule_in_ci, rules, skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -116,7 +116,7 @@ def in_groups(name):
     return Run(su.partition(("b", rule), (lambda p: p.ndim == 0, rule), (..., rule)))
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if not (row.coupled or row.draws)], ids=lambda row: row.name)
+@rules(pytest.mark.ci, rows=[row for row in ROWS if not (row.coupled or row.draws)])
 @few
 @given(steps=some_steps)
 def test_groups_of_one_rule_are_the_rule(row, steps):

@@ -64,6 +64,7 @@ def noisy(mode):
     return updates, pytensor.function([], [], updates=updates, mode=mode)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("first, second", [("CVM", "CVM"), ("NUMBA", "NUMBA"), ("CVM", "NUMBA"), ("NUMBA", "CVM")])
 def test_generators_are_saved(first, second, tmp_path):
     """A resumed run repeats the rest of the uninterrupted one, noise included, on its own backend and the other."""

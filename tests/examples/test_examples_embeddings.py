@@ -5,7 +5,7 @@ import re
 import pytest
 from programs import run
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.ci, pytest.mark.once]
 
 
 def test_rows_train_as_tables_do_in_less_time(tmp_path):

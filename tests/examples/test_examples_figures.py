@@ -12,6 +12,7 @@ pytestmark = pytest.mark.once
 BACKENDS = {"CVM": "c", "NUMBA": "numba", "JAX": "jax"}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("script", ["trajectories.py", "decay.py", "sparse_features.py", "convergence.py"])
 def test_help(script, tmp_path):
     output = run(script, "--help", folder=tmp_path)
@@ -42,6 +43,7 @@ def by_hand(steps=30):
     return [x**2 / 20 + y**2 for x, y in (sgd, momentum, adagrad)]
 
 
+@pytest.mark.ci
 def test_trajectories_of_any_rule_at_any_rate(tmp_path):
     rules = ["nesterov_momentum", "adagrad_window", "adadelta", "adamax", "amsgrad", "rmsprop=0.25", "sgd=1.1"]
     output = run("trajectories.py", "--steps", "20", "--plot", "some.png", "--optimizers", *rules, folder=tmp_path)
@@ -53,6 +55,7 @@ def test_trajectories_of_any_rule_at_any_rate(tmp_path):
     check_png(tmp_path / "some.png")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("text", ["adam=fast", "adam=-1", "adam=", "madam"])
 def test_trajectories_refuse(text, tmp_path):
     done = start("trajectories.py", "--optimizers", text, folder=tmp_path)
@@ -60,6 +63,7 @@ def test_trajectories_refuse(text, tmp_path):
     assert "argument --optimizers" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.ci
 def test_decay(backend, tmp_path):
     output = run("decay.py", "--backend", BACKENDS[backend], folder=tmp_path)
     slope = re.search(r"as t to the power (-[\d.]+)", output)
@@ -80,6 +84,7 @@ def test_decay(backend, tmp_path):
     check_png(tmp_path / "decay.png")
 
 
+@pytest.mark.ci
 def test_adagrad_beats_tuned_sgd_on_rare_features(tmp_path):
     options = ["--seeds", "2", "--plot", "rare.png", "--backend", "jax" if HAVE_JAX else "c"]
     output = run("sparse_features.py", *options, folder=tmp_path)
@@ -95,6 +100,7 @@ def test_adagrad_beats_tuned_sgd_on_rare_features(tmp_path):
     check_png(tmp_path / "rare.png")
 
 
+@pytest.mark.ci
 def test_convergence(tmp_path):
     """On the quadratic, gradient descent by hand; the logistic minimum is one; the state is as large as it is."""
     fast = "jax" if HAVE_JAX else "c"
@@ -112,6 +118,7 @@ def test_convergence(tmp_path):
     check_png(tmp_path / "convergence.png")
 
 
+@pytest.mark.ci
 def test_convergence_of_rules_that_ask_for_outputs(tmp_path):
     """With the exact minimum of squares in two parameters: Newton's steps."""
     options = ["--optimizers", "levenberg_marquardt", "--problems", "rosenbrock", "--steps", "60"]

@@ -5,7 +5,7 @@ import pytest
 from conftest import NEEDS_JAX
 from programs import rows, run
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.ci, pytest.mark.once]
 
 
 @pytest.mark.parametrize("backend", [pytest.param("c", marks=pytest.mark.full), pytest.param("jax", marks=NEEDS_JAX)])

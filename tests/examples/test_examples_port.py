@@ -73,6 +73,7 @@ def test_the_three_stages_of_the_line_are_those_of_numpy(in_python, lasagne, cap
     assert "least squares: y = 1.99" in capsys.readouterr().out
 
 
+@pytest.mark.ci
 @pytest.mark.filterwarnings("ignore:pkg_resources is deprecated")
 @pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore:invalid escape sequence:DeprecationWarning")
 def test_the_three_stages_of_the_mlp_are_the_same(in_python, lasagne, capsys):
@@ -83,6 +84,7 @@ def test_the_three_stages_of_the_mlp_are_the_same(in_python, lasagne, capsys):
     assert "rate still 0.1" in capsys.readouterr().out
 
 
+@pytest.mark.ci
 @pytest.mark.filterwarnings("ignore:pkg_resources is deprecated")
 @pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore:invalid escape sequence:DeprecationWarning")
 def test_the_cnn_and_its_port_are_the_same(in_python, lasagne, monkeypatch, tmp_path):
@@ -147,6 +149,7 @@ def run(*args):
     return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)
 
 
+@pytest.mark.ci
 def test_help():
     done = run("--help")
     assert done.returncode == 0 and "--problem" in done.stdout

@@ -7,7 +7,10 @@ import pytest
 from conftest import FULL
 from programs import check_png, rows, run
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("pymc") is None, reason="PyMC is not installed")
+pytestmark = [
+    pytest.mark.ci,
+    pytest.mark.skipif(importlib.util.find_spec("pymc") is None, reason="PyMC is not installed"),
+]
 
 
 def test_the_chain_is_nearer_to_the_posterior_than_the_default(tmp_path):

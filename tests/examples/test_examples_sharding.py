@@ -6,7 +6,7 @@ import pytest
 from conftest import NEEDS_JAX
 from programs import run
 
-pytestmark = [pytest.mark.once, NEEDS_JAX]
+pytestmark = [pytest.mark.ci, pytest.mark.once, NEEDS_JAX]
 
 
 def losses_of(output):

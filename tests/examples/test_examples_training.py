@@ -67,12 +67,14 @@ def mlp_output():
     return run("mlp.py")  # on c, where there is a compiler for it
 
 
+@pytest.mark.ci
 def test_mlp_reaches_its_accuracy_with_the_defaults(mlp_output):
     score = float(re.search(r"^held-out accuracy ([\d.]+) %", mlp_output, flags=re.MULTILINE)[1])
     assert score >= 97
     assert "\x1b" not in mlp_output
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("other", ["numba", "jax"])
 def test_mlp_prints_the_same_first_epochs_on_every_backend(mlp_output, other):
     if other == "jax" and not HAVE_JAX:
@@ -88,6 +90,7 @@ def test_mlp_learns_in_single_precision_and_draws(tmp_path, capsys):
     assert "float32" in capsys.readouterr().out
 
 
+@pytest.mark.ci
 def test_mlp_stops_when_the_loss_is_not_finite(capsys):
     mlp.main(["--backend", FAST, "--optimizer", "sgd", "--learning-rate", "1e9", "--epochs", "3"])
     output = capsys.readouterr().out
@@ -143,6 +146,7 @@ def test_mlp_schedules_of_runs_of_any_length(name, steps):
         assert (rates[0] < 0.01) == (name in ("warmup-cosine", "one-cycle"))
 
 
+@pytest.mark.ci
 def test_mlp_tests_the_averages_and_trains_as_without_them(capsys):
     outputs = []
     for options in [], ["--average", "0.99"]:
@@ -177,6 +181,7 @@ def interrupt(monkeypatch, epoch):
     monkeypatch.setattr(mlp, "accuracy", accuracy)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("options", [[], EVERYTHING], ids=["defaults", "everything"])
 def test_mlp_resumed_is_the_uninterrupted_run_to_the_last_bit(tmp_path, monkeypatch, capsys, options):
     whole, parts = tmp_path / "whole.ckpt", tmp_path / "parts.ckpt"
@@ -203,6 +208,7 @@ def test_mlp_resumed_is_the_uninterrupted_run_to_the_last_bit(tmp_path, monkeypa
     assert saved(parts) == saved(whole)
 
 
+@pytest.mark.ci
 def test_mlp_trains_further_from_its_checkpoint(tmp_path, capsys):
     whole, parts = tmp_path / "whole.ckpt", tmp_path / "parts.ckpt"
     mlp.main([*SMALL, "--checkpoint", str(whole)])
@@ -221,6 +227,7 @@ def checkpoint(tmp_path_factory):
     return path
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "other, problem",
     [
@@ -247,6 +254,7 @@ def test_mlp_refuses_the_checkpoint_of_another_run(checkpoint, capsys, other, pr
     assert checkpoint.read_bytes() == content
 
 
+@pytest.mark.ci
 def test_mlp_refuses_other_data_and_other_layers(checkpoint, tmp_path, monkeypatch, capsys):
     args = [*SMALL, "--schedule", "step", "--clip", "1", "--checkpoint", str(checkpoint)]
     write_mnist(tmp_path, compress=False)
@@ -256,6 +264,7 @@ def test_mlp_refuses_other_data_and_other_layers(checkpoint, tmp_path, monkeypat
     assert "W5 has shape (100, 100) instead of (100, 50)" in refused(capsys, mlp, *args)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "damage",
     [lambda data: data[:-100], lambda data: b"", lambda data: b"text", lambda data: data.replace(b"W1", b"Wl", 1)],
@@ -270,6 +279,7 @@ def test_mlp_refuses_a_damaged_checkpoint_and_leaves_it(checkpoint, tmp_path, ca
     assert path.read_bytes() == content
 
 
+@pytest.mark.ci
 def test_mlp_says_so_when_the_checkpoint_cannot_be_written(tmp_path, monkeypatch):
     def save(file, updates):
         raise OSError("no space left")
@@ -279,6 +289,7 @@ def test_mlp_says_so_when_the_checkpoint_cannot_be_written(tmp_path, monkeypatch
         mlp.main([*SMALL, "--checkpoint", str(tmp_path / "run.ckpt")])
 
 
+@pytest.mark.ci
 def test_mlp_keeps_no_checkpoint_of_a_loss_that_is_not_finite(tmp_path):
     path = tmp_path / "run.ckpt"
     mlp.main([*SMALL, "--optimizer", "sgd", "--learning-rate", "1e9", "--checkpoint", str(path)])
@@ -327,6 +338,7 @@ def test_mnist_files_are_read(tmp_path, compress):
         np.testing.assert_allclose(read, array, atol=0.5 / 255)
 
 
+@pytest.mark.ci
 def test_mlp_trains_on_mnist_files(tmp_path, capsys):
     write_mnist(tmp_path, compress=True)
     assert mlp.main(["--data", str(tmp_path), "--backend", FAST, "--epochs", "3"]) > 0.8
@@ -392,6 +404,7 @@ def test_linear_regression_finds_the_least_squares(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.ci
 def test_linear_regression_prints_the_same_on_every_backend(capsys):
     outputs = []
     for name in ["c", "numba", *["jax"] * HAVE_JAX]:
@@ -400,6 +413,7 @@ def test_linear_regression_prints_the_same_on_every_backend(capsys):
     assert all(output == outputs[0] for output in outputs)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.full] * (name not in KINDS)) for name in common.RULES]
 )

@@ -10,8 +10,8 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import on_backends
-from helpers import PYTHON, STEPS, TOLERANCE, scheduled, values
-from loss_table import LOSS_ROWS
+from helpers import PYTHON, STEPS, TOLERANCE, every_floatx, rules, scheduled, values
+from loss_table import LOSS_KINDS, LOSS_ROWS
 from oracles.loss import SHAPES, SIZES, Loss
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import equal_computations
@@ -19,7 +19,8 @@ from pytensor.graph.traversal import ancestors, graph_inputs
 
 from symupdates.core import is_state
 
-every_rule = pytest.mark.parametrize("row", LOSS_ROWS, ids=lambda row: row.name)
+every_rule = rules(rows=LOSS_ROWS)
+every_rule_in_ci = rules(pytest.mark.ci, rows=LOSS_ROWS, kinds=LOSS_KINDS)
 START = np.random.default_rng(5).normal(size=9)
 NAMES = ("W", "b", "s")
 PARTS = [slice(end - size, end) for end, size in zip(np.cumsum(SIZES), SIZES, strict=True)]
@@ -186,7 +187,7 @@ def test_numbers_on_backends(row, backend, dtype):
         runs.check(backend)
 
 
-@every_rule
+@every_rule_in_ci
 def test_floatx_does_not_matter(row):
     """The expressions are the same."""
     graphs = []
@@ -213,7 +214,7 @@ def test_gradients_are_refused_if_they_are_not_enough(row):
             row.rule(given, params, **row.arguments(z))
 
 
-@every_rule
+@every_rule_in_ci
 def test_keys(row):
     """A fresh OrderedDict; keys in the documented order, unique, named and tagged; values of their keys' types."""
     params = new_params(("float32", "float64", "float32"))
@@ -241,7 +242,7 @@ def test_keys(row):
     assert [v.name for v in again] == [v.name for v in updates]
 
 
-@every_rule
+@every_rule_in_ci
 def test_a_schedule_brings_one_clock(row):
     params = new_params()
     seen = []
@@ -258,7 +259,7 @@ def test_a_schedule_brings_one_clock(row):
     assert all(is_state(v) and v.tag.symupdates.parameter is None for v in list(updates)[list(updates).index(clock) :])
 
 
-@every_rule
+@every_rule_in_ci
 def test_every_shared_variable_that_moves_is_a_key(row):
     """The dict is closed: what its expressions read is a key, a hyper-parameter or of the loss."""
     params = new_params()
@@ -268,8 +269,8 @@ def test_every_shared_variable_that_moves_is_a_key(row):
     assert read == {*updates, *rates.values()}
 
 
-@every_rule
-@pytest.mark.parametrize("floatx", ["float32", "float64"])
+@every_rule_in_ci
+@every_floatx
 def test_a_float32_parameter_has_float32_arithmetic(row, floatx):
     with pytensor.config.change_flags(floatX=floatx):
         params = new_params("float32")
@@ -278,7 +279,7 @@ def test_a_float32_parameter_has_float32_arithmetic(row, floatx):
         assert dtypes <= {"float32", "int64", "int8", "uint32", "uint8", "bool", "int32"}
 
 
-@every_rule
+@every_rule_in_ci
 def test_the_function_itself(row):
     """Partials, defaults and the signature."""
     parameters = list(signature(row.rule).parameters.values())
@@ -321,7 +322,7 @@ def test_at_rest(row):
     np.testing.assert_array_equal(p.get_value(), 0)
 
 
-@every_rule
+@every_rule_in_ci
 def test_resume_in_a_new_dict(row):
     """State carried over by name into a dict built anew continues the run bit for bit."""
     losses = list(oracles.losses(6, same=row.same))

@@ -35,7 +35,7 @@ def trained(updates, steps, inputs=(), mode=PYTHON):
 # --- The rate is found ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("exponent", range(-6, 1))
+@pytest.mark.parametrize("exponent", [-6, 0, *(pytest.param(x, marks=pytest.mark.ci) for x in range(-5, 0))])
 @pytest.mark.parametrize(
     "rule, first",
     [
@@ -331,7 +331,7 @@ def test_polyak_step_is_that_of_optax(case):
     loss, value, gradient = losses_of(p, case["loss"])
     steps = GOLDEN["steps"]
     expected = expected_path(p, value, gradient, steps[-1], **case["hyper"])
-    step = pytensor.function([], [], updates=su.polyak_step(loss, [p], **case["hyper"]), mode="CVM")
+    step = pytensor.function([], [], updates=su.polyak_step(loss, [p], **case["hyper"]), mode=PYTHON)
     path = []
     for _ in range(steps[-1]):
         step()
@@ -356,7 +356,7 @@ def test_mechanic_is_that_of_optax(case):
     expected = [after["param"] for after in oracles.mechanic(p.get_value(), given, rule, **case["tuning"])]
     g = pt.tensor("g", shape=(nonzero.sum(),), dtype="float64")
     updates = su.mechanic(getattr(su, case["rule"])(**case["hyper"]), **case["tuning"])([g], [p])
-    step = pytensor.function([g], [], updates=updates, mode="CVM")
+    step = pytensor.function([g], [], updates=updates, mode=PYTHON)
     path = []
     for x in given:
         step(x)

@@ -83,12 +83,14 @@ def of_sghmc(eta, alpha, T=1.0):
 # --- What the chains sample -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("eps, T", [(0.5, 1.0), (0.125, 1.0), (0.25, 0.5)])
 def test_sgld_samples_the_posterior(eps, T):
     optimizer = su.sgld(learning_rate=pytensor.shared(eps), temperature=pytensor.shared(T), seed=1)
     assert_samples(sample(optimizer), of_sgld(eps, T))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("eta, alpha, T", [(0.5, 0.25, 1.0), (0.125, 0.25, 1.0), (0.25, 0.5, 0.5)])
 def test_sghmc_samples_the_posterior(eta, alpha, T):
     optimizer = su.sghmc(
@@ -108,6 +110,7 @@ def test_the_bias_is_of_the_order_of_the_step():
     np.testing.assert_allclose(of_sghmc(eta, alpha), Q * (s2 / (1 - eta / ((4 - 2 * alpha) * s2))) @ Q.T)
 
 
+@pytest.mark.ci
 def test_sghmc_with_noisy_gradients():
     """The noise widens the distribution, unless it is estimated."""
     eta, alpha, variance = 0.125, 0.375, 4.0
@@ -122,6 +125,7 @@ def test_sghmc_with_noisy_gradients():
     assert (np.diag(wide) / np.diag(exact) > 1.5).all()
 
 
+@pytest.mark.ci
 def test_sgnht_finds_the_noise_of_the_gradients():
     """It settles at the friction that makes the mean square of the velocities ηT, without being told the noise."""
     eta, a, variance, T = 2.0**-6, 0.125, 16.0, 0.75
@@ -146,6 +150,7 @@ def test_sgnht_finds_the_noise_of_the_gradients():
     np.testing.assert_allclose(with_friction(alpha)[:2, :2], (1 - alpha / 2) * T * POSTERIOR, rtol=0.1, atol=0.02)
 
 
+@pytest.mark.ci
 def test_psgld_with_a_fixed_preconditioner():
     eps, lam, V, T = 0.5, 0.125, np.array([4.0, 0.25]), 0.75
 
@@ -156,6 +161,7 @@ def test_psgld_with_a_fixed_preconditioner():
     assert_samples(chains, of_sgld(eps, T, np.diag(1 / (lam + np.sqrt(V)))))
 
 
+@pytest.mark.ci
 def test_psgld_near_the_posterior():
     """With an average over 500 steps, what is left out of the drift is little."""
     V = np.diag(PRECISION)  # the mean square of the gradient: of the diagonal of PRECISION POSTERIOR PRECISION

@@ -7,7 +7,7 @@ import numpy as np
 import oracles
 import pytest
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.ci, pytest.mark.once]
 
 EXACT = 11**-0.5
 RUNS, STEPS = 64, 30_000

@@ -18,6 +18,8 @@ from mesh_model import LAYOUTS, Model, batches_of
 import symupdates as su
 from symupdates import sharding
 
+pytestmark = pytest.mark.ci
+
 SCRIPT = Path(__file__).with_name("train_in_processes.py")
 
 
