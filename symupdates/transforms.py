@@ -222,14 +222,13 @@ def extend_at_rate(transform, updates, params, learning_rate, **hyper):
     """Begin a transform that goes by the rate, given or that of the rule: the step, and the rate of each parameter."""
     given = {} if learning_rate is None else {"learning_rate": REAL(learning_rate)}
     step = extend(transform, updates, params, **hyper, **given)
-    found = {p: hyper[-1] if given else rate_of(p_next) for p, p_next, hyper in step}
-    if unknown := [name for name, rate in zip(parameter_names(found), found.values(), strict=True) if rate is None]:
+    rates = {p: hyper[-1] if given else rate_of(p_next) for p, p_next, hyper in step}
+    if unknown := [name for name, rate in zip(parameter_names(rates), rates.values(), strict=True) if rate is None]:
         raise ValueError(
             f"{transform}: nothing tells the rate at which {', '.join(unknown)} moves; give learning_rate, as that "
             "of the rule."
         )
-    # Not cast where that is not needed, for a cast number is not the hyper-parameter any more.
-    return step, {p: rate if rate.dtype == p.dtype else astype(rate, p.dtype) for p, rate in found.items()}
+    return step, rates
 
 
 @awaits("updates")
@@ -429,9 +428,10 @@ def apply_proximal(
     Notes
     -----
     After :func:`~symupdates.sgd` it is the proximal gradient method, ISTA [1]_, which comes to the minimum of the loss
-    and :math:`\lambda h` together. So it does after any rule whose steps are in the mean those of gradients times the
-    rate. A rule that divides them, such as :func:`~symupdates.adam`, weighs the penalty against what it divides by:
-    zeros are as exact, and their number is tuned by the strength.
+    and :math:`\lambda h` together. So it does after any rule whose steps are, in the mean, those of gradients times the
+    rate: :func:`~symupdates.heavy_ball` with as much dampening as momentum, but not without, where steps add up to
+    longer ones. A rule that divides the gradients, such as :func:`~symupdates.adam`, weighs the penalty against what it
+    divides by. Zeros are as exact, and how many there are is tuned by the strength.
 
     What the rule keeps knows nothing of the penalty. Projections are proximal operators that ignore the step size; for
     them there is :func:`apply_projection`. The other errors and the partial are as for :func:`apply_momentum`. No

@@ -11,6 +11,7 @@ import pytensor.tensor as pt
 import pytest
 from helpers import PYTHON, STEPS, assert_close, call, every_rule_in_ci, make_param, values
 from loss_table import LOSS_ROWS
+from pytensor.graph.basic import equal_computations
 from table import ROWS
 
 import symupdates
@@ -157,17 +158,150 @@ def test_no_public_rule_is_missing_from_the_table():
 # --- Weight decay -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rate", [0.25, lambda step: 0.25 / (1 + step)])
-def test_weight_decay_makes_adamw_of_adam(rate, backend):
-    given = oracles.gradients(STEPS, (16,))
-    g = pt.tensor("g", shape=(16,), dtype="float64")
-    p, q = make_param((16,), "float64", "p"), make_param((16,), "float64", "q")
-    by_transform = apply_weight_decay(adam([g], [p], rate), weight_decay=0.125, learning_rate=rate)
-    updates = by_transform | adamw([g], [q], rate, weight_decay=0.125)
-    step = pytensor.function([g], [], updates=updates, mode=backend)
-    for t in range(STEPS):
-        step(given[t])
-        np.testing.assert_allclose(p.get_value(), q.get_value(), rtol=1e-12)
+RATES = {"number": 0.25, "schedule": lambda step: 0.25 / (1 + step), "variable": pytensor.shared(0.25, name="rate")}
+
+
+def slot_of(variable):
+    return variable.tag.symupdates.slot if is_state(variable) else variable.name
+
+
+@pytest.mark.parametrize("rate", RATES.values(), ids=RATES)
+@pytest.mark.parametrize("rule, decaying", [(adam, adamw), (symupdates.adamax, symupdates.adamaxw)])
+def test_weight_decay_makes_adamw_of_adam(rule, decaying, rate):
+    """The same expressions, of the same keys in the same order: no state, and no count of a schedule more."""
+    given = [pt.tensor(shape=(3, 2), dtype="float64"), pt.tensor(shape=(2,), dtype="float32")]
+    params = [make_param((3, 2), "float64", "W"), make_param((2,), "float32", "b")]
+    updates = apply_weight_decay(rule(given, params, rate), weight_decay=0.125)
+    expected = decaying(given, params, rate, weight_decay=0.125)
+    assert [slot_of(v) for v in updates] == [slot_of(v) for v in expected]
+    assert equal_computations(list(updates.values()), list(expected.values()), list(updates), list(expected))
+
+
+def test_masked_adamw(backend):
+    """To the last bit: groups at rates of their own, scheduled and not, in both precisions."""
+    fast, slow = {"learning_rate": lambda step: 0.25 / (1 + step)}, {"learning_rate": 0.125}
+    masked = symupdates.chain(
+        symupdates.partition(("^fast", adam(**fast)), (..., adam(**slow))),
+        apply_weight_decay(params=lambda p: p.ndim > 1, weight_decay=0.5),
+    )
+    by_hand = symupdates.partition(
+        ("^fast W", adamw(**fast, weight_decay=0.5)),
+        ("^fast", adam(**fast)),
+        ("W", adamw(**slow, weight_decay=0.5)),
+        (..., adam(**slow)),
+    )
+    names = [f"{pace} {name}" for pace in ("fast", "slow") for name in ("W", "b")]
+    shapes = {"W": (3, 2), "b": (2,)}
+    made = [
+        [make_param(shapes[name[-1]], dtype, name) for name in names for dtype in ("float32", "float64")]
+        for _ in range(2)
+    ]
+    grads = [p.type() for p in made[0]]
+    updates = masked(grads, made[0]) | by_hand(grads, made[1])
+    step = pytensor.function(grads, [], updates=updates, mode=backend)
+    start = values(made[0])
+    for t in range(5):
+        step(*(np.random.default_rng(t).normal(size=p.get_value().shape).astype(p.dtype) for p in made[0]))
+    for p, got, expected, before in zip(made[0], values(made[0]), values(made[1]), start, strict=True):
+        assert got.tobytes() == expected.tobytes() and not np.array_equal(got, before), p.name
+
+
+NO_RATE = {"rprop", "cocob"}
+# What a rule has found, where that is another rate than its hyper-parameter: of this, its state and the count of steps.
+FOUND = {
+    "asgd": lambda eta, state, t: eta / (1 + 0.25 * eta * (t - 1)) ** 0.625,
+    "sgld": lambda eta, state, t: eta / 2,
+    "psgld": lambda eta, state, t: eta / 2,
+    "dadapt_adam": lambda eta, state, t: eta * max(state["before"]["distance"], 0.5),
+    "prodigy": lambda eta, state, t: eta * max(state["before"]["distance"], 0.5),
+    "dog": lambda eta, state, t: eta * state["distance"] / np.sqrt(state["accu"] + 2.0**-20),
+    "l_dog": lambda eta, state, t: eta * state["distance"] / np.sqrt(state["accu"] + 2.0**-20),
+    "dowg": lambda eta, state, t: eta * state["squared_distance"] / (np.sqrt(state["accu"]) + 2.0**-20),
+    "hypergradient_sgd": lambda eta, state, t: eta + state["learned"],
+    "hypergradient_adam": lambda eta, state, t: eta + state["learned"],
+}
+
+
+@every_rule_in_ci
+def test_weight_decay_at_the_rate_of_every_rule(row):
+    g, p = pt.tensor("g", shape=row.shape, dtype="float64"), make_param(row.shape, "float64", "p")
+    plain = call(row, [g], [p], learning_rate=lambda step: row.hyper["learning_rate"] / (1 + step))
+    if row.name in NO_RATE:
+        with pytest.raises(ValueError, match="apply_weight_decay: nothing tells the rate at which p moves"):
+            apply_weight_decay(plain)
+        return
+    decayed = apply_weight_decay(plain, weight_decay=0.5)
+    assert list(decayed) == list(plain)
+    step = pytensor.function([g], [p, plain[p] - decayed[p]], updates=plain, mode=PYTHON)
+
+    def state():
+        return {slot_of(v): np.array(v.get_value()) for v in plain}
+
+    for t, given in enumerate(oracles.gradients(3, row.shape), start=1):
+        before = state()
+        at, decay = step(given)
+        rate = FOUND.get(row.name, lambda eta, state, t: eta)
+        rate = rate(row.hyper["learning_rate"] / t, state() | {"before": before}, t)
+        # A difference of large numbers, and so to their rounding.
+        atol = 1e-14 * max(np.abs(at).max(), np.abs(p.get_value()).max())
+        np.testing.assert_allclose(decay, rate * 0.5 * at, rtol=1e-9, atol=atol)
+
+
+def test_the_rate_of_rules_around_others():
+    W = pytensor.shared(np.ones(3), name="W")
+    loss = (W**2).sum()
+    decay = apply_weight_decay(weight_decay=0.5)
+    inner = sgd(learning_rate=0.25)
+    for optimizer in (
+        symupdates.sam(optimizer=inner),
+        symupdates.chain(inner, apply_momentum(momentum=0.5), symupdates.apply_scale(scale=0.125)),
+        symupdates.chain(inner, symupdates.adjustable()),
+        symupdates.chain(inner, apply_weight_decay(weight_decay=0.0, learning_rate=3.0), symupdates.apply_if_finite()),
+        symupdates.nag(learning_rate=0.25),
+        symupdates.extragradient(learning_rate=0.25),
+        symupdates.barzilai_borwein(learning_rate=0.25),
+    ):
+        plain = optimizer(loss, [W])
+        difference = plain[W] - decay(plain)[W]
+        np.testing.assert_allclose(difference.eval(mode=PYTHON), 0.25 * 0.5, rtol=1e-12)
+
+
+def test_the_rate_is_that_which_is_set():
+    W = pytensor.shared(np.ones(3), name="W")
+    optimizer = symupdates.chain(sgd(learning_rate=0.0), apply_weight_decay(weight_decay=0.5), symupdates.adjustable())
+    updates = optimizer((W**2).sum(), [W])
+    assert [v.name for v in updates] == ["W", "sgd/learning_rate", "weight_decay/weight_decay"]
+    step = pytensor.function([], [], updates=updates, mode=PYTHON)
+    step()
+    assert W.get_value().tolist() == [1, 1, 1]
+    symupdates.named(updates)["sgd/learning_rate"].set_value(0.25)
+    step()
+    np.testing.assert_allclose(W.get_value(), 1 - 0.25 * 2 - 0.125)
+
+
+def test_the_rate_of_rows():
+    E = pytensor.shared(np.ones((4, 2)), name="E")
+    looked_up = symupdates.rows(E, np.array([1, 2]))
+    updates = apply_weight_decay(sgd((looked_up**2).sum(), [looked_up], 0.25), weight_decay=0.5)
+    pytensor.function([], [], updates=updates, mode=PYTHON)()
+    np.testing.assert_allclose(E.get_value()[:, 0], [0.875, 0.375, 0.375, 0.875])
+
+
+def test_where_nothing_tells_the_rate():
+    W, b = make_param((3,), "float64", "W"), make_param((3,), "float64")
+    loss = (W**2).sum() + (b**2).sum()
+    _, looped = symupdates.loop(None, sgd(loss, [W, b]), n_steps=2)
+    for updates in (
+        {W: W - 0.1, b: b - 0.1},
+        symupdates.lbfgs(loss, [W, b]),
+        symupdates.polyak_step(loss, [W, b]),
+        looped,
+    ):
+        with pytest.raises(ValueError, match=r"the rate at which W, param\[1\] moves; give learning_rate, as that"):
+            apply_weight_decay(updates)
+        with pytest.raises(ValueError, match="apply_proximal: nothing tells the rate"):
+            symupdates.apply_proximal(updates)
+        assert list(apply_weight_decay(updates, learning_rate=1.0))[:2] == list(updates)[:2]
 
 
 def test_weight_decay_of_some():
@@ -178,7 +312,8 @@ def test_weight_decay_of_some():
         after = apply_weight_decay(before, params=some, weight_decay=0.25)
         assert list(after) == [W, b] and after[b] is before[b]
     start = W.get_value(), b.get_value()
-    step = pytensor.function([], [], updates=apply_weight_decay(before, None, lambda step: 0.5 / (1 + step), 1.0))
+    decayed = apply_weight_decay(before, weight_decay=lambda step: 0.5 / (1 + step), learning_rate=1.0)
+    step = pytensor.function([], [], updates=decayed)
     for _ in range(2):
         step()
     for p, value in zip((W, b), start, strict=True):

@@ -150,7 +150,7 @@ def hyper_tags_by_key(updates):
 
 
 def rate_of(value):
-    """The rate at which a rule moves a parameter, of its next value; None where nothing tells.
+    """The rate at which a rule moves a parameter, of its next value and in its dtype; None where nothing tells.
 
     It is the one nearest to the value in the expression: a hyper-parameter that is a rate, or what a rule has called so
     by :meth:`Step.rate`.
@@ -160,9 +160,9 @@ def rate_of(value):
         for v in layer:
             tag = getattr(v.tag, "symupdates", None)
             if isinstance(tag, RateTag):
-                return v
+                return astype(v, value.dtype)
             if isinstance(tag, HyperTag) and tag.is_rate:
-                return tag.value
+                return hyper_parameter(tag, value.dtype)
         layer = list(dict.fromkeys(x for v in layer if v.owner for x in v.owner.inputs if x not in seen))
         seen.update(layer)
     return None

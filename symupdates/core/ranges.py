@@ -37,11 +37,9 @@ class Range(NamedTuple):
         words = [f"at least {low}" if self.has_low else f"above {low}"] if self.low > -inf else []
         if self.high < inf:
             words.append(f"at most {high}" if self.has_high else f"below {high}")
-        elif not self.has_high:
+        if not all(self.has(x) for x in (self.low, self.high) if abs(x) == inf):
             words.insert(0, "finite")
-        elif self.has_low and self.low == -inf:
-            words = ["a number"]
-        return " and ".join(words)
+        return " and ".join(words) or "a number"
 
 
 class Ranged(NamedTuple):
