@@ -227,7 +227,7 @@ def psgld(
         loss_or_grads,
         params,
         learning_rate=NON_NEGATIVE_RATE(learning_rate),
-        rho=rho,
+        rho=PART(rho),
         epsilon=epsilon,
         temperature=temperature,
     )
