@@ -18,6 +18,7 @@ from pytensor.tensor.variable import TensorVariable
 from symupdates.core import astype, awaits, flag, norm, rescaled, total
 from symupdates.core.checks import float_tensors, listed, tensor_of
 from symupdates.core.hyper import resolve, scalars
+from symupdates.core.norms import one
 from symupdates.core.ranges import EXTENDED, NON_NEGATIVE, in_order
 from symupdates.core.types import largest_dtype
 from symupdates.typing import Gradients, Hyper, Number
@@ -43,7 +44,7 @@ def unit_axes(ndim):
 def shrunk(x, size, bound):
     """A tensor scaled for a norm to be within its bound: exactly `x` inside, as c / max(n, c) is not after rewrites."""
     is_inside = size.value <= bound
-    return rescaled(x, size.one_where(is_inside), pt.switch(is_inside, pt.ones_like(size.length), bound))
+    return rescaled(x, size.one_where(is_inside), pt.switch(is_inside, one(size.length), bound))
 
 
 def axes_of(x, axes, function, name):
@@ -406,22 +407,21 @@ def l1_ball(x: Variable | None = None, radius: Number = 1.0, axis: int | None = 
 
 def on_simplex(x, radius, axis):
     """The projection onto the simplex: that of what the elements are below the largest, of which few matter."""
-    shape = x.shape
+    shape, ones, zero = x.shape, pt.ones_like(x), np.asarray(0, x.dtype)
     whole = axis is None
     if whole:
-        x, axis = x.reshape((-1,)), 0
+        x, ones, axis = x.reshape((-1,)), ones.reshape((-1,)), 0
 
     def summed(x):
         return total(x, axis, keepdims=True)
 
-    k = astype(pt.cumsum(pt.ones_like(x), axis=axis), x.dtype)
-    zeros = pt.zeros_like(x)
+    k = astype(pt.cumsum(ones, axis=axis), x.dtype)
     ordered = -pt.sort(-x, axis=axis)
-    largest = summed(pt.switch(pt.eq(k, 1), ordered, zeros))  # not their maximum, which nothing has none of
+    largest = summed(pt.switch(pt.eq(k, 1), ordered, zero))  # not their maximum, which nothing has none of
     x, ordered = (pt.maximum(x - largest, -radius) for x in (x, ordered))  # those further below end at zero, too
     stays = astype(ordered >= (astype(pt.cumsum(ordered, axis=axis), x.dtype) - radius) / k, x.dtype)
-    theta = (summed(ordered * stays) - radius) / pt.maximum(summed(stays), pt.ones_like(radius))
+    theta = (summed(ordered * stays) - radius) / pt.maximum(summed(stays), one(x))
     # XLA takes the product with a condition for a choice, which would lose what is no number.
     is_number = pt.eq(summed(astype(pt.isnan(x), x.dtype)), 0)
-    x = pt.maximum(x - pt.switch(is_number, theta, np.asarray(np.nan, x.dtype)), zeros)
+    x = pt.maximum(x - pt.switch(is_number, theta, np.asarray(np.nan, x.dtype)), zero)
     return x.reshape(shape) if whole else x

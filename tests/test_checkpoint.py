@@ -155,7 +155,8 @@ CHANGES = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 2**16), st.i
 def arrays_and_a_generator(seed):
     random = np.random.default_rng(seed)
     values = {"W": random.normal(size=(2, 3)), "größer/b": random.normal(size=3).astype("float32"), "rng": random}
-    return dict.fromkeys(pytensor.shared(value, name=name) for name, value in values.items())
+    variables = [pytensor.shared(value, name=name) for name, value in values.items()]
+    return dict(zip(variables, variables, strict=True))
 
 
 @settings(max_examples=200, deadline=timedelta(seconds=10))

@@ -9,6 +9,11 @@ from pytensor.tensor.variable import TensorVariable
 from symupdates.core.types import astype, ifelse, largest_dtype, total
 
 
+def one(x):
+    """One in the dtype of `x`, not in its shape, which JAX may not know."""
+    return np.asarray(1, dtype=x.dtype)
+
+
 class Norm(NamedTuple):
     """A norm, as the product of two numbers; or as many as are left of the axes that it is taken over.
 
@@ -31,7 +36,7 @@ class Norm(NamedTuple):
 
     def beside(self, other):
         """It and a number, in a unit that suits both: no small one, if the number is not small."""
-        unit = pt.switch(other >= self.unit, pt.maximum(self.unit, pt.ones_like(self.unit)), self.unit)
+        unit = pt.switch(other >= self.unit, pt.maximum(self.unit, one(self.unit)), self.unit)
         return Norm(unit, self.length * (self.unit / unit)), other / unit
 
     def __add__(self, other):
@@ -43,7 +48,7 @@ class Norm(NamedTuple):
         return Norm(n.unit, pt.maximum(n.length, other))
 
     def one_where(self, condition):
-        return Norm(*(pt.switch(condition, pt.ones_like(part), part) for part in self))
+        return Norm(*(pt.switch(condition, one(part), part) for part in self))
 
     def or_one(self):
         """One where it is zero, to divide by."""
@@ -78,16 +83,16 @@ def norm(tensors, axis=None, dtype=None):
     dtype = dtype or largest_dtype(tensors)
     tensors = [x if x.dtype == dtype else astype(x, dtype) for x in tensors]
     least, exponent = RANGES[dtype]
-    small, one, large = (np.asarray(2.0**n, dtype) for n in (-exponent, 0, exponent))
+    small, usual, large = (np.asarray(2.0**n, dtype) for n in (-exponent, 0, exponent))
 
     def squares(xs):
         return sum((total(x**2, axis, keepdims=axis is not None) for x in xs), pt.constant(0, dtype=dtype))
 
     s = squares(tensors)
     is_small, is_finite = s < np.asarray(least, dtype), s < np.asarray(np.inf, dtype)
-    unit = pt.switch(is_small, small, pt.switch(is_finite, one, large))
+    unit = pt.switch(is_small, small, pt.switch(is_finite, usual, large))
     # Not one over the unit: the C backend would compute all that depends on a variable which it also needs elsewhere.
-    scale = pt.switch(is_small, large, pt.switch(is_finite, one, small))
+    scale = pt.switch(is_small, large, pt.switch(is_finite, usual, small))
     again = squares([astype(x * scale, dtype) for x in tensors])  # whose gradient has no square of the scale
     return Norm(unit, pt.sqrt(ifelse(pt.all(~is_small & is_finite), s, again)))
 

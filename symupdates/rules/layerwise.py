@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pytensor.tensor import eq, maximum, ones_like, or_, sqrt, switch
+from pytensor.tensor import eq, maximum, or_, sqrt, switch
 
 from symupdates.core import awaits, norm, prepare, rescaled
+from symupdates.core.norms import one
 from symupdates.core.ranges import NON_NEGATIVE, POSITIVE
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
@@ -14,7 +15,7 @@ __all__ = ["fromage", "lamb", "lars"]
 def trusted(x, size, to):
     """``x * to / size``, for a norm `size`; or `x` itself where one of the two is zero."""
     is_zero = or_(eq(to, 0), eq(size.length, 0))
-    return rescaled(x, size.one_where(is_zero), switch(is_zero, ones_like(to), to))
+    return rescaled(x, size.one_where(is_zero), switch(is_zero, one(to), to))
 
 
 @awaits("loss_or_grads", "params")

@@ -61,7 +61,8 @@ def arrays():
         "größer als \N{EURO SIGN}, \N{GRINNING FACE}": np.array([2**64 - 1], dtype="uint64"),
         "long " * 60: np.array([-1], dtype="int16"),
     }
-    return dict.fromkeys(pytensor.shared(value, name=name, borrow=True) for name, value in values.items())
+    variables = [pytensor.shared(value, name=name, borrow=True) for name, value in values.items()]
+    return dict(zip(variables, variables, strict=True))
 
 
 def generators():
@@ -69,7 +70,8 @@ def generators():
     made = [np.random.Generator(kind(seed)) for seed, kind in enumerate(KINDS)]
     for generator in made:
         generator.integers(2**32, size=3, dtype="uint32")
-    return dict.fromkeys(pytensor.shared(x, name=type(x.bit_generator).__name__) for x in made)
+    variables = [pytensor.shared(x, name=type(x.bit_generator).__name__) for x in made]
+    return dict(zip(variables, variables, strict=True))
 
 
 CASES = {"run": run, "groups": groups, "repeated": repeated, "arrays": arrays, "generators": generators}
