@@ -158,7 +158,7 @@ def frozen(bare):
 COMPOSITIONS = {
     "clip": (lambda rule: su.chain(su.gradients.clip_by_total_norm(max_norm=1.0), rule), clipped),
     "penalty": (lambda rule: su.chain(su.gradients.add_l2(coefficient=0.125), rule), penalized),
-    "partition": (lambda rule: su.partition(("q", su.sgd()), (..., rule)), plainly),
+    "partition": (lambda rule: su.partition(([], su.sgd()), (..., rule)), plainly),
     "adjustable": (lambda rule: su.chain(rule, su.adjustable()), plainly),
     "momentum": (lambda rule: su.chain(rule, su.apply_momentum(momentum=0.75)), partial(accelerated, nesterov=False)),
     "Nesterov": (
