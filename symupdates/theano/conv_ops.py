@@ -22,6 +22,9 @@ Op                       computes
 ``perform`` multiplies the matrix of all windows, of one minibatch, with that of the filters. Numba and JAX are told how
 to run the Ops when a function is first compiled for them, and not imported before: Numba gathers the windows of one
 image after the other for the same product, JAX has ``lax.conv_general_dilated`` and ``lax.reduce_window``.
+
+Ops that need a shape take a tensor that has it, and none has ``infer_shape``: to JAX the shape of an array is known, and
+one that was computed from other shapes is not.
 """
 
 from math import prod
@@ -155,9 +158,6 @@ class Correlation(Op):
 
     def sibling(self, kind):
         return kind(self.border, self.strides, self.dilation, self.groups)
-
-    def window_shape(self, taps, lengths):
-        return tuple(taps), tuple(lengths)
 
     def windows(self, x, taps, lengths):
         """A view of all windows of the images, ``[n, c, *tap, *place]``; of a padded copy, where there is padding."""
