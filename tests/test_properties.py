@@ -167,7 +167,9 @@ def test_save_load_continue(row, before, after, tmp_path_factory):
 TRANSFORMS = [
     su.apply_momentum,
     su.apply_nesterov_momentum,
-    su.apply_weight_decay,
+    # At a rate of their own, as not every rule has one.
+    su.apply_weight_decay(learning_rate=0.5),
+    su.apply_proximal(learning_rate=0.5),
     su.apply_scale,
     su.apply_lookahead,
     su.apply_projection,
@@ -182,7 +184,7 @@ TRANSFORMS = [
 
 def test_every_transform_is_here():
     named = {name for name in su.__all__ if name.startswith("apply_") or name == "adjustable"}
-    assert {transform.__name__ for transform in TRANSFORMS} == named
+    assert {getattr(transform, "func", transform).__name__ for transform in TRANSFORMS} == named
 
 
 @every_rule_in_ci
