@@ -261,6 +261,7 @@ def test_number_of_steps(n, how):
     assert su.named(updates)["sgd/t"].get_value() == 2 * n
 
 
+@pytest.mark.skipif(pytensor.__version__.startswith("2."), reason="its scans in plain Python want a step")
 def test_no_step_at_all():
     """Where the number of steps is an input, it may be zero."""
     W, n = make_param((3,), "float64", "W"), pt.lscalar("n")
