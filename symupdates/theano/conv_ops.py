@@ -23,8 +23,8 @@ Op                       computes
 to run the Ops when a function is first compiled for them, and not imported before: Numba gathers the windows of one
 image after the other for the same product, JAX has ``lax.conv_general_dilated`` and ``lax.reduce_window``.
 
-Ops that need a shape take a tensor that has it, and none has ``infer_shape``: to JAX the shape of an array is known, and
-one that was computed from other shapes is not.
+Ops that need a shape take a tensor that has it, and none has ``infer_shape``: to JAX the shape of an array is known,
+and one that was computed from other shapes is not.
 """
 
 from math import prod
