@@ -259,6 +259,7 @@ def test_layouts_survive_what_is_set_and_reset():
         assert len(model.train.vm.jit_fn.compiled) == 1
 
 
+@pytest.mark.ci
 def test_what_is_placed_again_moves():
     """To fewer devices, to one, to another backend; each goes on with the numbers of the one before."""
     batches = batches_of(20)
@@ -500,13 +501,13 @@ def test_arrays_of_jax_are_not_brought_to_the_host(monkeypatch):
 # --- What it takes ----------------------------------------------------------------------------------------------------
 
 
-RULES_OF_MANY_USES = [su.sgd, su.adam, su.lamb, su.adan, su.prodigy, su.adafactor]
+RULES_OF_MANY_USES = [row for row in ROWS if row.name in {"sgd", "adam", "lamb", "adan", "prodigy", "adafactor"}]
 
 
-@pytest.mark.parametrize("rule", RULES_OF_MANY_USES, ids=lambda rule: rule.__name__)
-def test_one_all_reduce_for_each_gradient(rule):
+@rules(pytest.mark.ci, rows=RULES_OF_MANY_USES, kinds={"adam"})
+def test_one_all_reduce_for_each_gradient(row):
     """However often the rule uses it: three gradients and the loss, and nothing else is exchanged."""
-    model = Model(rule)
+    model = Model(row.rule)
     place(model.updates, EIGHT)
     (batch,) = feed(batches_of(1), EIGHT, "data")
     found = collectives(model.train, *batch)
@@ -514,7 +515,7 @@ def test_one_all_reduce_for_each_gradient(rule):
     assert (sum(c.arrays for c in found), sum(c.bytes for c in found)) == (4, 8 * (64 + 8 + 1 + 1))
 
 
-@pytest.mark.parametrize("devices", [1, 2, 4, 8])
+@pytest.mark.parametrize("devices", [*(pytest.param(n, marks=pytest.mark.ci) for n in (1, 2, 4)), 8])
 def test_bytes_exchanged_are_those_of_the_plan(devices):
     """Of the README: gradients are reduced, and what is divided is gathered."""
     model, mesh = Model(), mesh_of(devices)
