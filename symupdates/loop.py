@@ -70,8 +70,9 @@ def loop(outputs, updates, sequences=None, n_steps=None):
     Raises
     ------
     TypeError
-        If `updates` is no dict, or has a key that is neither a shared dense tensor nor a shared random generator; if
-        an output is no dense tensor; if a sequence has another dtype than its variable.
+        If `updates` is no dict, or has a key that is neither a shared dense tensor nor a shared random generator, or a
+        value that is no variable; if an output is no dense tensor; if `sequences` is no dict, or a sequence has another
+        dtype than its variable.
     ValueError
         If a sequence has another number of axes or another shape than a stack of its variable; if the variable is
         updated, or nothing depends on it; if lengths differ, or nothing tells the number of steps. Lengths that are

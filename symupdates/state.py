@@ -63,7 +63,8 @@ def state_dict(updates: UpdatesLike) -> OrderedDict[str, np.ndarray]:
     TypeError
         For a key that is not a shared variable, or whose value is not an array or a random generator.
     ValueError
-        If values are divided among several processes (see :func:`symupdates.sharding.state_dict`).
+        If state is not of the size of its parameter, which has been resized without :func:`reset`; if values are
+        divided among several processes (see :func:`symupdates.sharding.state_dict`).
     """
     return OrderedDict((name, to_array(variable)) for name, variable in named(updates).items())
 
@@ -133,7 +134,8 @@ def save(file: str | bytes | os.PathLike[str], updates: StateLike) -> None:
     OSError
         If it cannot be written, or is a folder, a device or the like; the old file is still there.
     ValueError
-        For a name that an archive cannot have, such as one with a NUL character; the old file is still there.
+        For a name that an archive cannot have, such as one with a NUL character, or state that is not of the size of
+        its parameter, as for :func:`state_dict`; the old file is still there.
     TypeError
         For an iterator; for a value that is not an array or one of NumPy's random generators.
 
@@ -348,6 +350,11 @@ def summary(updates: UpdatesLike) -> str:
     str
         A line for each name of :func:`state_dict`: name, rule, slot, dtype, shape, bytes; a line for each
         hyper-parameter: name, value, and what was given for it; and the totals. Print it.
+
+    Raises
+    ------
+    ValueError
+        If state is not of the size of its parameter, which has been resized without :func:`reset`.
 
     Examples
     --------
