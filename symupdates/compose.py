@@ -8,7 +8,9 @@ from functools import wraps
 from inspect import signature
 from typing import ParamSpec
 
+import numpy as np
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
 
 from symupdates.core import (
     astype,
@@ -23,10 +25,12 @@ from symupdates.core import (
     whole_number,
 )
 from symupdates.core.checks import check_updates
+from symupdates.core.hyper import resolve
 from symupdates.core.names import parameter_names
 from symupdates.core.parameters import check_params, whole_params
 from symupdates.core.places import whole
 from symupdates.core.program import names_of
+from symupdates.core.ranges import Range
 from symupdates.core.selectors import checked_selector, select
 from symupdates.core.state import Group, advances, within
 from symupdates.typing import (
@@ -35,6 +39,7 @@ from symupdates.typing import (
     Optimizer,
     OptimizerLike,
     Parameters,
+    ScheduleLike,
     StageLike,
     Updates,
     UpdatesLike,
@@ -248,18 +253,25 @@ def partitioned(
     return dicts
 
 
-def accumulate(optimizer: OptimizerLike, every: int = 4, mean: bool = True) -> Optimizer:
+def accumulate(
+    optimizer: OptimizerLike, every: int | Variable | ScheduleLike = 4, mean: bool = True, close: Variable | None = None
+) -> Optimizer:
     r"""Gather the gradients of several minibatches for each update: a large batch in small pieces.
 
     Parameters
     ----------
     optimizer : callable
         A rule, a partial of one, a :func:`chain` or :func:`partition`.
-    every : int
-        The number :math:`k` of calls, each with its minibatch, for one update.
+    every : int, scalar variable or schedule
+        The number :math:`k` of calls, each with its minibatch, for one update. A schedule is a function of the number
+        of updates made. What is no whole number is rounded up, and with less than 1, every call makes an update.
     mean : bool
         Give the optimizer the mean of the gradients: right for a loss that is the mean over a minibatch. Otherwise,
         their sum.
+    close : boolean scalar variable, optional
+        Where it is true, a call makes the update with what has been gathered, its own minibatch included, and the next
+        begins anew: for the last minibatches of an epoch, if they are fewer. An input of the compiled function, a
+        shared variable, or an expression.
 
     Returns
     -------
@@ -282,7 +294,11 @@ def accumulate(optimizer: OptimizerLike, every: int = 4, mean: bool = True) -> O
     chain sees each minibatch's, and what stands after it, such as :func:`~symupdates.apply_ema`, is called every time.
     Random generators, too, go on at every call. It is optax's ``MultiSteps(every_k_schedule=every)``.
 
-    State: ``grads``, the sum so far, of each parameter's shape and dtype, and the count of the calls.
+    The mean is one of minibatches, of as many as were gathered: a smaller one counts as much as the others.
+
+    State: ``grads``, the sum so far, of each parameter's shape and dtype, and the count of the calls. With `close`, or
+    an `every` that is no number, in the place of that count that of the minibatches ``gathered`` so far; with a
+    schedule, that of the ``updates`` made, too.
 
     Examples
     --------
@@ -292,11 +308,25 @@ def accumulate(optimizer: OptimizerLike, every: int = 4, mean: bool = True) -> O
     >>> step = pytensor.function([], W, updates=updates)
     >>> [round(float(step()), 3) for _ in range(5)]
     [1.0, 1.0, 0.9, 0.9, 0.81]
+
+    Epochs of five minibatches, the last of which is an update of its own:
+
+    >>> is_last = pytensor.tensor.scalar("is_last", dtype="bool")
+    >>> W = pytensor.shared(1.0, name="W")
+    >>> optimizer = symupdates.accumulate(symupdates.sgd(learning_rate=0.1), every=2, close=is_last)
+    >>> step = pytensor.function([is_last], W, updates=optimizer(W**2 / 2, [W]))
+    >>> [round(float(step(i == 4)), 3) for i in range(5)], W.get_value().round(3).item()
+    ([1.0, 1.0, 0.9, 0.9, 0.81], 0.729)
     """
     check_optimizer("accumulate: optimizer", optimizer)
-    whole_number("accumulate: every", every)
+    if not isinstance(every, Variable) and not callable(every):
+        every = whole_number("accumulate: every", every)
     flag("accumulate: mean", mean)
-    return accumulated(optimizer=optimizer, every=every, mean=mean)
+    if close is not None and not (
+        isinstance(close, Variable) and getattr(close, "ndim", None) == 0 and np.dtype(close.dtype).kind in "biu"
+    ):
+        raise TypeError(f"accumulate: close must be a boolean scalar variable, not {close!r}.")
+    return accumulated(optimizer=optimizer, every=every, mean=mean, close=close)
 
 
 @awaits("loss_or_grads", "params", name="accumulate")
@@ -306,22 +336,45 @@ def accumulated(
     params: Parameters | None = None,
     *,
     optimizer: OptimizerLike,
-    every: int,
+    every: int | Variable | ScheduleLike,
     mean: bool,
+    close: Variable | None,
 ) -> Iterable[Updates]:
     step = prepare("accumulate", loss_or_grads, whole_params("accumulate", params))
-    is_full = pt.eq(step.t % every, 0)
+    if isinstance(every, int) and close is None:
+        is_full, n = pt.eq(step.t % every, 0), pt.constant(every)
+    else:
+        is_full, n = counted(step, every, close)
     grads = []
     for p, g, () in step:
         gathered = step.state(p, "grads")
         total = gathered + g
         step[gathered] = pt.switch(is_full, pt.zeros_like(total), total)
-        grads.append(total / astype(pt.constant(every), p.dtype) if mean else total)
+        grads.append(total / astype(n, p.dtype) if mean else total)
     with within(Group(is_part=True)):
         updates = called("accumulate: optimizer", optimizer, grads, step.params)
     held = extend("accumulate", updates)
     held.hold(is_full)
     return held.finish(), step.finish()
+
+
+def counted(step, every, close):
+    """Whether this minibatch is the last of those gathered, and how many they are: of a number that is not fixed."""
+    gathered = step.count("gathered")
+    n = gathered + 1
+    if isinstance(every, int):
+        is_full = n >= every
+    else:
+        updates = step.count("updates") if not isinstance(every, Variable) else None
+        at_least_1 = Range(low=1, has_low=True)
+        (k,) = resolve("accumulate", {"every": at_least_1(every)}, step.call, lambda: updates)("float64")
+        is_full = astype(n, "float64") >= k
+        if updates is not None:
+            step[updates] = updates + pt.cast(is_full, "int64")
+    if close is not None:
+        is_full = pt.or_(is_full, pt.neq(close, 0))
+    step[gathered] = pt.switch(is_full, 0, n)
+    return is_full, n
 
 
 # --- Stages and selectors ---------------------------------------------------------------------------------------------

@@ -93,7 +93,8 @@ def norm_constraint(
     tensor_var : tensor variable
         The tensor to constrain, such as the next value of a weight matrix.
     max_norm : number or scalar variable
-        The bound :math:`c`, in units of the tensor. Not a schedule: there is no updates dict to advance its step.
+        The bound :math:`c`, in units of the tensor; at least 0, and infinite for none. Not a schedule: there is no
+        updates dict to advance its step.
     norm_axes : int or sequence of ints, optional
         The axes to sum the squares over. By default the axes of a unit's inputs, as in Lasagne's layers: for a matrix
         (0,), for 3 to 5 dimensions, all but the first.
@@ -158,8 +159,8 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
     tensor_vars : iterable of tensor variables
         The tensors to scale, of any shapes and float dtypes.
     max_norm : hyper-parameter
-        The bound :math:`c`, in units of the tensors: a number, a scalar variable or a schedule, whose step is
-        advanced by the updates dict of the rule that takes the gradients.
+        The bound :math:`c`, in units of the tensors, at least 0, and infinite for none: a number, a scalar variable or
+        a schedule, whose step is advanced by the updates dict of the rule that takes the gradients.
     epsilon : hyper-parameter
         Keeps zero tensors at zero. It also shrinks tensors within the bound by the factor :math:`n/(n + \epsilon)`,
         as in Lasagne.
@@ -297,7 +298,7 @@ def max_norm(x: Variable | None = None, bound: Number = 3.0, axes: int | Sequenc
     x : tensor variable
         The tensor.
     bound : number or scalar variable
-        The greatest norm :math:`c` of the weights of a unit, in units of `x`. The paper has 3 to 4.
+        The greatest norm :math:`c` of the weights of a unit, in units of `x`; at least 0. The paper has 3 to 4.
     axes : int or sequence of ints, optional
         The axes over which the norm is taken; by default those of a unit's inputs, as in
         :func:`~symupdates.norm_constraint`.
@@ -331,7 +332,7 @@ def l2_ball(x: Variable | None = None, radius: Number = 1.0, axes: int | Sequenc
     x : tensor variable
         The tensor.
     radius : number or scalar variable
-        The radius :math:`r`, in units of `x`.
+        The radius :math:`r`, in units of `x`; at least 0.
     axes : int or sequence of ints, optional
         The axes over which the norm is taken; by default all, the tensor as one vector.
 
@@ -357,7 +358,7 @@ def simplex(x: Variable | None = None, total: Number = 1.0, axis: int | None = N
     x : tensor variable
         The tensor.
     total : number or scalar variable
-        The sum :math:`s`, positive.
+        The sum :math:`s`, finite and at least 0.
     axis : int, optional
         The axis along which the elements have that sum; by default all have it together.
 
@@ -384,7 +385,7 @@ def l1_ball(x: Variable | None = None, radius: Number = 1.0, axis: int | None = 
     x : tensor variable
         The tensor.
     radius : number or scalar variable
-        The radius :math:`r`, in units of `x`, positive.
+        The radius :math:`r`, in units of `x`; at least 0.
     axis : int, optional
         The axis along which the absolute values are summed; by default all together.
 

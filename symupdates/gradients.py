@@ -64,7 +64,7 @@ def clip_by_value(grads: Gradients | None = None, limit: Hyper = 1.0) -> list[Te
     grads : list of tensor variables
         The gradients.
     limit : hyper-parameter
-        The bound :math:`c`, in units of the gradient.
+        The bound :math:`c`, in units of the gradient; at least 0, and infinite for none.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def clip_by_norm(grads: Gradients | None = None, max_norm: Hyper = 1.0) -> list[
     grads : list of tensor variables
         The gradients.
     max_norm : hyper-parameter
-        The bound :math:`c` of each L2 norm, in units of the gradient; positive.
+        The bound :math:`c` of each L2 norm, in units of the gradient; at least 0, and infinite for none.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def clip_by_total_norm(grads=None, max_norm=1.0, return_norm=False):
     grads : list of tensor variables
         The gradients. All of them: of a part, the norm is another.
     max_norm : hyper-parameter
-        The bound :math:`c`, in units of the gradients; positive.
+        The bound :math:`c`, in units of the gradients; at least 0, and infinite for none.
     return_norm : bool
         Return the norm too, for monitoring.
 
@@ -177,7 +177,8 @@ def clip_adaptively(
         Their parameters, in the same order. A unit is a column of a matrix (inputs, units), a kernel of a tensor
         (units, channels, ...), and the whole of a vector or scalar.
     clipping : hyper-parameter
-        The bound :math:`\lambda` of the ratio of the norms. The paper uses 0.01 to 0.16, less for larger batches.
+        The bound :math:`\lambda` of the ratio of the norms. The paper uses 0.01 to 0.16, less for larger batches. At
+        least 0.
     epsilon : hyper-parameter
         Lets units move whose weights are zero, in units of the parameter.
 
@@ -328,7 +329,7 @@ def add_l2(
     params : iterable of shared variables
         Their parameters, in the same order.
     coefficient : hyper-parameter
-        The strength :math:`\lambda`.
+        The strength :math:`\lambda`, at least 0.
 
     Returns
     -------
@@ -364,7 +365,7 @@ def add_l1(
     params : iterable of shared variables
         Their parameters, in the same order.
     coefficient : hyper-parameter
-        The strength :math:`\lambda`, in units of the gradient.
+        The strength :math:`\lambda`, in units of the gradient; at least 0.
 
     Returns
     -------
@@ -398,9 +399,9 @@ def add_noise(
     grads : list of tensor variables
         The gradients.
     eta : hyper-parameter
-        The variance :math:`\eta` at the first update, :math:`t = 0`. The paper tries 0.01, 0.3 and 1.
+        The variance :math:`\eta` at the first update, :math:`t = 0`. The paper tries 0.01, 0.3 and 1. At least 0.
     gamma : hyper-parameter
-        How fast it falls, :math:`\gamma`; 0 for noise that stays.
+        How fast it falls, :math:`\gamma`, at least 0, which is for noise that stays.
     seed : int or sequence of ints, optional
         For the same noise in every run. Without, every call makes another.
 

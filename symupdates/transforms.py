@@ -285,7 +285,7 @@ def apply_lookahead(
     every : int
         The number :math:`k` of updates from one return to the next. 5 to 10 in the paper.
     alpha : hyper-parameter
-        The part :math:`\alpha` of the way that the slow weights take.
+        The part :math:`\alpha` of the way that the slow weights take, from 0 to 1.
 
     Returns
     -------
@@ -537,7 +537,7 @@ def apply_if_small(
         The parameters whose steps are measured together, and held with their state; by default all among the keys, as
         in :func:`apply_momentum`.
     max_norm : hyper-parameter
-        The bound :math:`c`, in units of the parameters.
+        The bound :math:`c`, in units of the parameters; at least 0.
     limit : int, optional
         After so many skipped updates in a row, let the next one through. Without, a bound that is too small stops
         training for good.
@@ -604,8 +604,8 @@ def apply_freeze(updates: UpdatesLike | None = None, params: Selection = None, u
     params : iterable of shared variables, str, callable or Ellipsis, optional
         The parameters to freeze, such as ``"^conv"``; by default all among the keys, as in :func:`apply_momentum`.
     until : hyper-parameter
-        The number of updates for which they are frozen: the next is the first that moves them. A shared variable may be
-        set to zero to unfreeze them at any time.
+        The number of updates for which they are frozen, at least 0: the next is the first that moves them. A shared
+        variable may be set to zero to unfreeze them at any time.
 
     Returns
     -------

@@ -224,7 +224,7 @@ def test_optimizers_show_how_they_were_made():
     assert shown["adam"].startswith("adam(learning_rate=cosine_decay(0.1, 100), beta1=0.9, ")
     assert shown["chain"].startswith("chain(stages=(clip_by_total_norm(max_norm=1.0, return_norm=False), adam(learning")
     assert shown["partition"] == "partition(groups={0: ('W', None), 1: (Ellipsis, sgd(learning_rate=0.1))})"
-    assert repr(accumulate(sgd, every=np.int64(2))) == "accumulate(optimizer=sgd, every=2, mean=True)"
+    assert repr(accumulate(sgd, every=np.int64(2))) == "accumulate(optimizer=sgd, every=2, mean=True, close=None)"
 
 
 @pytest.mark.parametrize(

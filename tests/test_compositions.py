@@ -177,6 +177,10 @@ COMPOSITIONS = {
         lambda rule: su.chain(rule, su.apply_projection(projection=su.constraints.box(low=-0.5, high=0.75))),
         partial(stepping, change=lambda before, after, t: np.clip(after, -0.5, 0.75)),
     ),
+    "proximal": (
+        lambda rule: su.chain(rule, su.apply_proximal(strength=0.25, learning_rate=0.5)),
+        partial(stepping, change=lambda before, after, t: np.sign(after) * np.maximum(np.abs(after) - 0.125, 0)),
+    ),
     "lookahead": (lambda rule: su.chain(rule, su.apply_lookahead(every=3, alpha=0.25)), looking_ahead),
     "if finite": (lambda rule: su.chain(rule, su.apply_if_finite()), finite_only),
     "if small": (
@@ -184,6 +188,7 @@ COMPOSITIONS = {
         small_only,
     ),
     "accumulate": (lambda rule: su.accumulate(rule, every=3), partial(gathered, mean=True)),
+    "counted": (lambda rule: su.accumulate(rule, every=pytensor.shared(np.int64(3))), partial(gathered, mean=True)),
     "sum": (lambda rule: su.accumulate(rule, every=3, mean=False), partial(gathered, mean=False)),
     "freeze": (lambda rule: su.chain(rule, su.apply_freeze(until=7)), frozen),
     "average": (lambda rule: su.chain(rule, su.apply_ema(decay=0.75)), plainly),

@@ -227,6 +227,44 @@ def test_projections_of_other_shapes():
     np.testing.assert_array_equal(zero, np.zeros((3, 2)))
 
 
+@pytest.mark.parametrize("static", [True, False], ids=["static", "dynamic"])
+def test_projections_of_nothing(backend, static):
+    """Of parameters without elements: as they are."""
+    of_any_shape = {name: project for name, (project, _) in PROJECTIONS.items()}
+    of_any_shape["norm_constraint"] = lambda x: norm_constraint(x, 1.0)
+    shapes = [(0, 3), (3, 0)] if static else [(None, None)]
+    for shape in shapes:
+        x = pt.matrix("x", dtype="float32", shape=shape)
+        f = pytensor.function([x], [project(x) for project in of_any_shape.values()], mode=backend)
+        for given in [shape] if static else [(0, 3), (3, 0), (0, 0)]:
+            assert {np.asarray(y).shape for y in f(np.zeros(given, "float32"))} == {given}
+
+
+def test_projections_of_no_vectors_and_of_other_shapes_of_nothing():
+    for shape in ((0,), (2, 0, 3)):
+        p = pytensor.shared(np.zeros(shape), name="p")
+        for projection in (constraints.simplex(), constraints.l1_ball(), constraints.l2_ball(), constraints.box()):
+            updates = apply_projection(sgd([pt.zeros_like(p)], [p]), projection=projection)
+            pytensor.function([], [], updates=updates, mode=PYTHON)()
+            assert p.get_value().shape == shape
+
+
+def test_huge_elements_on_the_simplex():
+    """What is far below the largest is zero; what is near it is left, whatever its size."""
+    x = pt.vector("x", dtype="float32")
+    f = pytensor.function([x], [constraints.simplex(x), constraints.l1_ball(x)], mode=PYTHON)
+    largest = np.finfo("float32").max
+    for given, simplex, l1 in (
+        ([1e20, 1e20, 1.0], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0]),
+        ([largest, -largest, 1.0], [1.0, 0.0, 0.0], [0.5, -0.5, 0.0]),
+        ([1e-30, 2e-30, 0.0], [1 / 3] * 3, [1e-30, 2e-30, 0.0]),
+    ):
+        with np.errstate(over="ignore"):
+            got = f(np.array(given, "float32"))
+        np.testing.assert_allclose(got[0], simplex, rtol=1e-6)
+        np.testing.assert_allclose(got[1], l1, rtol=1e-6)
+
+
 def test_projected_descent(backend):
     """The constrained minimum of a quadratic, whose unconstrained one is outside; by any function, too."""
     target = np.array([2.0, -1.0, 0.5])

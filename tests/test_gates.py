@@ -225,6 +225,114 @@ def test_accumulation_in_a_chain_and_twice():
     assert path == [1, 1, 1, 1, 1, 0, 0]
 
 
+def windowed(windows, given, mean):
+    """Adam by hand: what parameters are after each minibatch, where the gradients of some are gathered."""
+    W = make_param((3,), "float64", "W")
+    g = pt.tensor("g", shape=(3,), dtype="float64")
+    step = pytensor.function([g], [], updates=adam([g], [W], learning_rate=lambda t: 0.1 / (1 + t)), mode=PYTHON)
+    path, gathered = [], []
+    for ends, gradient in zip(windows, given, strict=True):
+        gathered.append(gradient)
+        if ends:
+            step(np.mean(gathered, axis=0) if mean else np.sum(gathered, axis=0))
+            gathered = []
+        path.append(W.get_value())
+    return path
+
+
+def run(optimizer, given, *others, mode=PYTHON, inputs=()):
+    """The same of an optimizer, whose function has more inputs."""
+    W = make_param((3,), "float64", "W")
+    g = pt.tensor("g", shape=(3,), dtype="float64")
+    updates = optimizer([g], [W])
+    step = pytensor.function([g, *inputs], [], updates=updates, mode=mode)
+    path = []
+    for values_of_step in zip(given, *others, strict=True):
+        step(*values_of_step)
+        path.append(W.get_value())
+    return path, named(updates)
+
+
+GIVEN = np.random.default_rng(0).normal(size=(14, 3))
+ADAM = adam(learning_rate=lambda t: 0.1 / (1 + t))
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_an_incomplete_window_is_closed(backend, mean):
+    """The last minibatches of an epoch of seven, by fours: the mean of three. The next epoch begins anew."""
+    last = [i % 7 == 6 for i in range(14)]
+    close = pt.scalar("close", dtype="bool")
+    optimizer = accumulate(ADAM, every=4, mean=mean, close=close)
+    path, state = run(optimizer, GIVEN, last, mode=backend, inputs=[close])
+    expected = windowed([i % 7 in (3, 6) for i in range(14)], GIVEN, mean)
+    np.testing.assert_allclose(path, expected, rtol=1e-12)
+    assert list(state) == ["W/adam/m", "W/adam/v", "W", "adam/t", "W/accumulate/grads", "accumulate/gathered"]
+    assert state["adam/t"].get_value() == 4 and state["accumulate/gathered"].get_value() == 0
+    assert not state["W/accumulate/grads"].get_value().any()
+
+
+def test_a_window_is_closed_by_a_shared_variable_or_an_expression():
+    expected = windowed([t in (3, 5, 9) for t in range(10)], GIVEN[:10], True)
+    closes = pytensor.shared(np.int8(0), name="closes")
+    W, g = make_param((3,), "float64", "W"), pt.tensor("g", shape=(3,), dtype="float64")
+    step = pytensor.function([g], [], updates=accumulate(ADAM, every=4, close=closes)([g], [W]), mode=PYTHON)
+    for t, gradient in enumerate(GIVEN[:10]):
+        closes.set_value(np.int8(t == 5))
+        step(gradient)
+        np.testing.assert_allclose(W.get_value(), expected[t], rtol=1e-12)
+    t = pt.lscalar("t")
+    path, _ = run(accumulate(ADAM, every=4, close=pt.eq(t, 5)), GIVEN[:10], range(10), inputs=[t])
+    np.testing.assert_allclose(path, expected, rtol=1e-12)
+
+
+def test_windows_of_a_length_that_changes(backend):
+    """A schedule of the updates made: windows of 1, 2, 3 and 4; and a variable, also while a window is open."""
+    expected = windowed([t in (0, 2, 5, 9) for t in range(14)], GIVEN, True)
+    path, state = run(accumulate(ADAM, every=lambda step: 1 + step), GIVEN, mode=backend)
+    np.testing.assert_allclose(path, expected, rtol=1e-12)
+    assert state["accumulate/updates"].get_value() == 4 and state["accumulate/gathered"].get_value() == 4
+    every = pt.lscalar("every")
+    lengths = [3, 3, 3, 4, 4, 2, 2, 2, 9, 9, 9, 9, 3, 3]
+    path, state = run(accumulate(ADAM, every=every), GIVEN, lengths, mode=backend, inputs=[every])
+    np.testing.assert_allclose(path, windowed([t in (2, 5, 7, 12) for t in range(14)], GIVEN, True), rtol=1e-12)
+    assert list(state)[-2:] == ["W/accumulate/grads", "accumulate/gathered"]
+
+
+def test_lengths_of_windows_are_hyper_parameters():
+    W = make_param((3,), "float64", "W")
+    every = su.schedules.linear(1.0, 8.0, steps=4)  # 2.75 is rounded up
+    path, _ = run(accumulate(ADAM, every=every), GIVEN)
+    np.testing.assert_allclose(path, windowed([t in (0, 3, 8) for t in range(14)], GIVEN, True), rtol=1e-12)
+    updates = accumulate(sgd(), every=every)((W**2).sum(), [W])
+    assert su.hyperparameters(updates)["accumulate/every"].eval(mode=PYTHON) == 1
+    plain = accumulate(sgd(), every=2)((W**2).sum(), [W])
+    assert list(su.hyperparameters(plain)) == ["sgd/learning_rate"]
+    assert [v.name for v in plain] == ["W", "accumulate/t", "W/accumulate/grads"]
+
+
+def test_windows_in_a_loop_and_a_checkpoint(tmp_path):
+    """Flags are a sequence as any other; a run goes on in the middle of a window."""
+    close, g = pt.scalar("close", dtype="bool"), pt.tensor("g", shape=(3,), dtype="float64")
+    gs, flags = pt.tensor("gs", shape=(None, 3), dtype="float64"), pt.vector("flags", dtype="bool")
+    last = np.arange(14) % 7 == 6
+    expected = windowed([i % 7 in (3, 6) for i in range(14)], GIVEN, True)
+    ends = []
+    for resumed in (False, True):
+        W = make_param((3,), "float64", "W")
+        updates = accumulate(ADAM, every=4, close=close)([g], [W])
+        _, many = su.loop(None, updates, {g: gs, close: flags})
+        step = pytensor.function([gs, flags], [], updates=many, mode=PYTHON)
+        if resumed:
+            su.load(tmp_path / "run", updates)
+        else:
+            step(GIVEN[:9], last[:9])
+            su.save(tmp_path / "run", updates)
+        step(GIVEN[9:], last[9:])
+        ends.append(W.get_value())
+    np.testing.assert_allclose(ends[0], expected[-1], rtol=1e-12)
+    assert ends[0].tobytes() == ends[1].tobytes()
+
+
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
 def test_copies_advance_by_themselves(again):
     """State that advances by itself keeps the expression that says how; a copy's refers to the copy."""
@@ -260,6 +368,13 @@ def test_wrong_gates():
         accumulate(sgd, every=2.0)
     with pytest.raises(TypeError, match="accumulate: optimizer must be a rule"):
         accumulate(updates)
+    for close in (True, lambda step: True, pt.vector(dtype="bool"), pt.dscalar()):
+        with pytest.raises(TypeError, match="accumulate: close must be a boolean scalar variable"):
+            accumulate(sgd, close=close)
+    with pytest.raises(ValueError, match="accumulate: every must be a scalar"):
+        accumulate(sgd, every=pt.lvector())((W**2).sum(), [W])
+    with pytest.raises(ValueError, match="the schedule of accumulate: every must be finite and at least 1"):
+        accumulate(sgd, every=lambda step: 0)((W**2).sum(), [W])
     with pytest.raises(TypeError, match="projection must be a function of a tensor"):
         su.apply_projection(updates, projection=1.0)
     with pytest.raises(ValueError, match="the next value of W has shape"):

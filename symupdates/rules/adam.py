@@ -387,8 +387,8 @@ def nadam(
         unlike in :func:`adam`.
     momentum_decay : hyper-parameter
         How soon the momentum grows from half of :math:`\beta_1` to all of it, :math:`\psi`: halfway after
-        :math:`17/\psi` steps. The default is the paper's and torch's. Infinite, it has :math:`\mu_t = \beta_1` from the
-        start.
+        :math:`17/\psi` steps. The default is the paper's and torch's. At least 0; infinite, it has :math:`\mu_t =
+        \beta_1` from the start.
 
     Returns
     -------

@@ -44,9 +44,9 @@ def adagrad(
         gradient: it stands inside the root, as in Lasagne, optax and keras (torch adds its own outside). Gradients
         below its root, 0.001, take smaller steps; lower it if yours are.
     initial_accumulator : float
-        The value that the sum begins with, in units of the squared gradient; a number, for it is that of the state.
-        The larger it is, the shorter the first steps. The default 0 is the paper's, Lasagne's and torch's; optax and
-        keras have 0.1.
+        The value that the sum begins with, in units of the squared gradient; a number, for it is that of the state. The
+        larger it is, the shorter the first steps. The default 0 is the paper's, Lasagne's and torch's; optax and keras
+        have 0.1. Finite and at least 0.
 
     Returns
     -------
@@ -368,17 +368,20 @@ def ftrl(
     learning_rate : hyper-parameter
         The step size :math:`\alpha`, in units of the parameter, as in :func:`adagrad`. The best depends on the data,
         says the paper, and gives none; the default is within the range that suits :func:`adagrad`. keras has 0.001.
+        Finite and above 0.
     beta : hyper-parameter
         Shortens the first steps, in units of the gradient: it stands beside the root of the sum of squares. The default
-        1 is the paper's; keras has 0.
+        1 is the paper's; keras has 0. Finite and at least 0.
     l1 : hyper-parameter
         The strength :math:`\lambda_1` of the penalty :math:`\lambda_1 |p|`, in units of the gradient. It holds once,
-        and not once a gradient: a coordinate is zero while the gradients it has met sum to no more.
+        and not once a gradient: a coordinate is zero while the gradients it has met sum to no more. Finite and at least
+        0.
     l2 : hyper-parameter
-        The strength :math:`\lambda_2` of the penalty :math:`\lambda_2\, p^2/2`; it too holds once.
+        The strength :math:`\lambda_2` of the penalty :math:`\lambda_2\, p^2/2`; it too holds once. Finite and at least
+        0.
     initial_accumulator : float
         The value that :math:`n` begins with, in units of the squared gradient; a number, for it is that of the state.
-        The default 0 is the paper's; keras has 0.1.
+        The default 0 is the paper's; keras has 0.1. Finite and at least 0.
 
     Returns
     -------
@@ -526,7 +529,8 @@ def madgrad(
         The parameters :math:`p`, float32 or float64.
     learning_rate : hyper-parameter
         The step size :math:`\eta`: the first step is one of :math:`(1 - \mu)\, \eta^{2/3} |g|^{1/3}`. Good values
-        differ from those of other rules; the default is that of the authors' code, and optax asks for it.
+        differ from those of other rules; the default is that of the authors' code, and optax asks for it. Finite and at
+        least 0.
     momentum : hyper-parameter
         The weight :math:`\mu` of the last iterate beside the new point :math:`z`. The default is that of the paper's
         experiments.

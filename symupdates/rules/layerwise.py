@@ -49,7 +49,7 @@ def lars(
         The strength :math:`\lambda` of the decay, which is part of what is normalised.
     trust_coefficient : hyper-parameter
         The part :math:`\eta_t` of its weights' norm that a layer moves by in a step without momentum, at a rate of 1.
-        The default is the paper's.
+        The default is the paper's. Finite and at least 0.
 
     Returns
     -------
@@ -59,8 +59,8 @@ def lars(
     Notes
     -----
     For large batches. :math:`\gamma` is 1 where the weights are zero, which would else never move, and where nothing
-    moves them. Biases and the parameters of normalisations are usually left to :func:`~symupdates.momentum`, by
-    :func:`~symupdates.partition`, and spared the decay.
+    moves them; NaN, where a norm is. Biases and the parameters of normalisations are usually left to
+    :func:`~symupdates.momentum`, by :func:`~symupdates.partition`, and spared the decay.
 
     optax divides by :math:`\lVert g + \lambda p \rVert`, which is the same only without decay. Its ``nesterov=True``
     is, again without decay, ``apply_nesterov_momentum(lars(..., momentum=0.0), momentum=0.9)``.
@@ -129,9 +129,9 @@ def lamb(
 
     Notes
     -----
-    For large batches of what :func:`~symupdates.adamw` trains. The ratio of the norms is 1 where one of them is zero.
-    optax is the same. So is keras, without decay: its ``weight_decay`` is not part of :math:`u`, but shrinks the
-    weights before the step.
+    For large batches of what :func:`~symupdates.adamw` trains. The ratio of the norms is 1 where one of them is zero,
+    and NaN where one is. optax is the same. So is keras, without decay: its ``weight_decay`` is not part of :math:`u`,
+    but shrinks the weights before the step.
 
     State: ``m`` and ``v``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one for all
     parameters, the number of updates made. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
@@ -187,7 +187,7 @@ def fromage(
         paper's, for all that it trains.
     min_norm : hyper-parameter
         The least value :math:`c` of either norm, which is not in the paper: it divides no zero by zero, and lets
-        parameters begin at zero. The default is optax's.
+        parameters begin at zero. The default is optax's. Finite and above 0.
 
     Returns
     -------

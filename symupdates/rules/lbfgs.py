@@ -50,7 +50,7 @@ def lbfgs(
         The parameters, float32 or float64.
     learning_rate : hyper-parameter
         The first trial of each search, without unit: 1 is the whole quasi-Newton step. Where no pairs are known, at the
-        start, it is the length of the first step, at most that of the gradient.
+        start, it is the length of the first step, at most that of the gradient. Finite and above 0.
     c1, c2 : hyper-parameter
         The least decrease, and the largest slope that is left, as fractions of the slope at the beginning; :math:`0 <
         c_1 < c_2 < 1`. The defaults are those of the book.

@@ -78,13 +78,14 @@ def adafactor(
         paper's.
     beta2_decay : hyper-parameter
         The exponent of :math:`t` in the decay of the averages: the longer training lasts, the further they reach back.
-        The default, -0.8, is the paper's; optax gives it as 0.8.
+        The default, -0.8, is the paper's; optax gives it as 0.8. Finite and at most 0.
     epsilon1 : hyper-parameter
         Keeps a row or column without gradients at rest, in units of the squared gradient.
     epsilon2 : hyper-parameter
         The least root mean square that a parameter is taken to have: it lets one move that begins at zero.
     clip_threshold : hyper-parameter
-        The largest root mean square :math:`d` of :math:`u`, which is about 1 while gradients do not grow.
+        The largest root mean square :math:`d` of :math:`u`, which is about 1 while gradients do not grow. Above 0, and
+        infinite for none.
     relative_step : bool
         Let the rate fall as :math:`1/\sqrt t` once that is less than `learning_rate`. Otherwise it is `learning_rate`,
         for schedules.
@@ -215,7 +216,7 @@ def muon(
     consistent_rms : float, optional
         Instead of the root of the shape's ratio, the factor ``consistent_rms * sqrt(max(rows, columns))``: elements
         then move by about this number times the rate, whatever the shape. With 0.2, rates and decays found for
-        :func:`adamw` suit.
+        :func:`adamw` suit. Finite and at least 0.
     others : callable
         The rule of the parameters that are not matrices: :func:`adamw` with its defaults, or an optimizer of yours.
 

@@ -120,8 +120,8 @@ def yogi(
         Keeps a coordinate without gradients at rest, and makes the steps of gradients well below it proportional to
         their size. The paper's default is as large as this on purpose.
     initial_accumulator : float
-        What :math:`v` begins with, in units of the squared gradient; not negative. It is the initial value of a state
-        variable, hence a number. The default is that of optax.
+        What :math:`v` begins with, in units of the squared gradient; finite and at least 0. It is the initial value of
+        a state variable, hence a number. The default is that of optax.
 
     Returns
     -------
@@ -208,6 +208,9 @@ def novograd(
     holds several layers, split it.
 
     ``novograd`` of optax is the same, with these arguments.
+
+    The state is the squared norm: after a gradient whose norm is above 1.8e19 in float32, or 1.3e154 in float64, it is
+    infinite, and the tensor moves no more. Clip gradients before, or skip them by :func:`~symupdates.apply_if_finite`.
 
     State: ``m``, zero at first, of the parameter's shape and dtype; ``v``, a scalar of its dtype; ``t``, an int64
     scalar, one for all parameters, the number of updates made. Hyper-parameters, partials and errors are as for
@@ -365,7 +368,8 @@ def ademamix(
         The decays of the fast average, of the squares and of the slow average. The defaults are the paper's; a
         :math:`\beta_3` of 0.999 does better in runs of some thousand steps.
     alpha : hyper-parameter
-        The weight :math:`\alpha` of the slow average, against 1 of the fast one. The default is the paper's.
+        The weight :math:`\alpha` of the slow average, against 1 of the fast one. The default is the paper's. Finite and
+        at least 0.
     epsilon : hyper-parameter
         Keeps a coordinate without gradients at rest; added after correcting :math:`v`, as in the paper.
     weight_decay : hyper-parameter
@@ -454,7 +458,7 @@ def simplified_ademamix(
         the authors' code and of optax.
     alpha : hyper-parameter
         The weight :math:`\alpha` of the present gradient. Where noise is small, as with large batches, it is to be
-        small or zero, the default.
+        small or zero, the default. Finite and at least 0.
     epsilon : hyper-parameter
         Keeps a coordinate without gradients at rest.
     weight_decay : hyper-parameter
@@ -605,6 +609,7 @@ def qhadam(
     nu1, nu2 : hyper-parameter
         How much of the averages is taken, :math:`\nu_1` of that of the gradients and :math:`\nu_2` of that of their
         squares; the rest is the present gradient and its square. The defaults are those that the paper recommends.
+        :math:`\nu_2` is from 0 to 1.
     epsilon : hyper-parameter
         Keeps a coordinate without gradients at rest; added after correcting :math:`v`, as in the paper.
 

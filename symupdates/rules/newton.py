@@ -132,7 +132,8 @@ def levenberg_marquardt(
         The parameters :math:`p`, float32 or float64.
     damping : hyper-parameter
         The damping :math:`\lambda` of the first step, in units of the curvature, that is, of loss per squared
-        parameter. Small, such as 1e-6 of the largest curvature, if the start is good; up to 1 of it if not.
+        parameter. Small, such as 1e-6 of the largest curvature, if the start is good; up to 1 of it if not. Finite and
+        above 0.
     outputs : tensor variable, or list or tuple of them
         The variables :math:`z` through which the loss depends on the parameters: residuals, predictions, logits.
     iterations : int

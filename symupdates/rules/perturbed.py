@@ -35,7 +35,7 @@ def sam(
         The parameters :math:`p`, float32 or float64.
     rho : hyper-parameter
         The radius :math:`\rho` of the neighbourhood, a distance in the space of all parameters. The paper chooses among
-        0.01 to 0.5; the default is its most frequent.
+        0.01 to 0.5; the default is its most frequent. Finite and at least 0.
     optimizer : callable
         The rule that makes the step: a rule or a partial of one, such as ``momentum(learning_rate=0.1)``, or a
         :func:`~symupdates.chain`.
@@ -99,10 +99,10 @@ def asam(
         The parameters :math:`p`, float32 or float64.
     rho : hyper-parameter
         The radius :math:`\rho` of the neighbourhood, without unit: relative to the parameters. About ten times that of
-        :func:`sam`; 0.5 and 1 in the paper.
+        :func:`sam`; 0.5 and 1 in the paper. Finite and at least 0.
     eta : hyper-parameter
         Keeps the neighbourhood open for parameters that are zero, in units of the parameter. The default is the
-        paper's.
+        paper's. Finite and at least 0.
     optimizer : callable
         The rule that makes the step, as in :func:`sam`.
 

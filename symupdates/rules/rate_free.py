@@ -85,7 +85,7 @@ def dadapt_adam(
         The strength :math:`w` of a decay beside the step, as in :func:`~symupdates.adamw`; it follows the rate found.
     initial_distance : hyper-parameter
         The estimate :math:`d` to begin with, in units of the parameters: anything below the distance to the solution,
-        measured by the coordinate that is farthest from it. The default is the paper's.
+        measured by the coordinate that is farthest from it. The default is the paper's. Finite and above 0.
 
     Returns
     -------
@@ -180,7 +180,7 @@ def prodigy(
         The strength :math:`w` of a decay beside the step, as in :func:`~symupdates.adamw`; it follows the rate found.
     initial_distance : hyper-parameter
         The estimate :math:`d` to begin with, in units of the parameters: anything below the distance to the solution,
-        measured by the coordinate that is farthest from it. The default is the paper's.
+        measured by the coordinate that is farthest from it. The default is the paper's. Finite and above 0.
 
     Returns
     -------
@@ -269,7 +269,8 @@ def dog(
         A factor :math:`\eta` on the rate that is found, without unit. The paper has none, hence the default 1.0.
     relative_distance : hyper-parameter
         The length :math:`\alpha` of the first step, as a fraction of one more than the norm of the parameters: small
-        enough to do no harm. The default is the paper's; it uses 1e-4 for models with batch normalization.
+        enough to do no harm. The default is the paper's; it uses 1e-4 for models with batch normalization. Finite and
+        above 0.
     epsilon : hyper-parameter
         Keeps parameters without gradients at rest. In units of the squared gradient; the default is the paper's.
 
@@ -286,6 +287,9 @@ def dog(
 
     It is optax's ``contrib.dog(init_step=("heuristic", relative_distance))``; for ``("distance", r)``, give
     `relative_distance` as :math:`r/(1 + \lVert p_0 \rVert)`.
+
+    The sum of squared gradients is state: after one whose norm is above 1.8e19 in float32, or 1.3e154 in float64, it is
+    infinite, and nothing moves any more. Clip gradients before, or skip them by :func:`~symupdates.apply_if_finite`.
 
     State: ``start`` (:math:`p_0`), the parameter when this is called, of its shape and dtype; ``distance`` (:math:`r`)
     and ``accu`` (:math:`G`), scalars, one for all parameters, of the widest of their dtypes, zero at first. If you set
@@ -345,7 +349,8 @@ def l_dog(
     learning_rate : hyper-parameter
         A factor :math:`\eta` on the rate that is found, without unit.
     relative_distance : hyper-parameter
-        The length :math:`\alpha` of the first step of a parameter, as a fraction of one more than its norm.
+        The length :math:`\alpha` of the first step of a parameter, as a fraction of one more than its norm. Finite and
+        above 0.
     epsilon : hyper-parameter
         Keeps a parameter without gradients at rest. In units of the squared gradient.
 
@@ -357,7 +362,7 @@ def l_dog(
     Notes
     -----
     The authors find it ahead of :func:`dog` where it is stable, on Transformers above all. For a model whose layers
-    are views of one parameter, the two are the same.
+    are views of one parameter, the two are the same. What is said there of huge gradients holds for each parameter.
 
     State: ``start`` (:math:`p_0`), the parameter when this is called, of its shape and dtype; ``distance`` (:math:`r`)
     and ``accu`` (:math:`G`), scalars of its dtype, zero at first. If you set the parameters to other values before
@@ -415,7 +420,7 @@ def dowg(
         A factor :math:`\eta` on the rate that is found, without unit. The paper has none, hence the default 1.0.
     initial_distance : hyper-parameter
         The estimate :math:`r_0` to begin with, in units of the parameters: the length of the first step, and best below
-        the distance to the solution. The default is that of the authors' program.
+        the distance to the solution. The default is that of the authors' program. Finite and above 0.
     epsilon : hyper-parameter
         Keeps parameters without gradients at rest. In units of the parameters times the gradient: it is added to the
         root, which the paper leaves alone. The default is that of the authors' program, and of optax.
@@ -432,6 +437,8 @@ def dowg(
     where the loss is smooth, as :func:`dog`'s does not.
 
     It is optax's ``contrib.dowg``, whose ``init_estim_sq_dist`` is :math:`r_0^2`.
+
+    Squares are state, of gradients and of the distance: what is said in :func:`dog` of huge ones holds for both.
 
     State: ``start`` (:math:`p_0`), the parameter when this is called, of its shape and dtype; ``squared_distance``
     (:math:`r^2`) and ``accu`` (:math:`v`), scalars, one for all parameters, of the widest of their dtypes, zero at
@@ -496,7 +503,7 @@ def cocob(
         gradients, so a constant changes nothing; a schedule weighs gradients against those before.
     alpha : hyper-parameter
         Bounds the fraction bet: the first step of each coordinate is :math:`1/\alpha`, in units of the parameter. The
-        default is the paper's.
+        default is the paper's. Finite and above 0.
     epsilon : hyper-parameter
         The least :math:`L`, for coordinates without gradients. In units of the gradient; the paper has none.
 
@@ -563,12 +570,13 @@ def polyak_step(
         The parameters :math:`p`, float32 or float64.
     max_learning_rate : hyper-parameter
         The bound :math:`\eta_{\max}` of the rate, in units of the parameter per unit of the gradient, as optax has it;
-        infinite for Polyak's rule. With minibatches, it bounds the noise at the end.
+        at least 0, and infinite for Polyak's rule. With minibatches, it bounds the noise at the end.
     minimum : hyper-parameter
         The least value :math:`f^*` of the loss: 0 for a model that can fit every minibatch. Set too high, training ends
         there; set too low, steps are too long.
     c : hyper-parameter
-        Divides the rate below the bound. 1 is Polyak's; 1/2, for convex losses, makes twice the steps.
+        Divides the rate below the bound. 1 is Polyak's; 1/2, for convex losses, makes twice the steps. Finite and above
+        0.
 
     Returns
     -------
@@ -790,7 +798,7 @@ def mechanic(
         matters; a schedule of it is followed.
     initial_scale : hyper-parameter
         The factor :math:`s_0` to begin with, of which each decay has an :math:`n`-th: small enough to do no harm. The
-        default is optax's; the paper has 1e-8.
+        default is optax's; the paper has 1e-8. Finite and above 0.
     weight_decay : hyper-parameter
         The strength :math:`\lambda` of what draws the factor down while the parameters are large. The default is the
         paper's.

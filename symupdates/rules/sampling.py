@@ -40,9 +40,9 @@ def noisy_sgd(
         :func:`~symupdates.sgd`; optax asks for it.
     eta : hyper-parameter
         The variance :math:`\eta` at the first update, in units of the squared gradient. The paper tries 0.01, 0.3 and
-        1; the default is optax's.
+        1; the default is optax's. Finite and at least 0.
     gamma : hyper-parameter
-        How fast it falls, :math:`\gamma`: the paper's 0.55. With 0, the noise stays.
+        How fast it falls, :math:`\gamma`: the paper's 0.55. With 0, the noise stays. Finite and at least 0.
     seed : int or sequence of ints, optional
         For the same noise in every run. Without, every call of this function makes another.
 
@@ -111,10 +111,10 @@ def sgld(
     learning_rate : hyper-parameter
         The step size :math:`\epsilon` of the paper, in units of the squared parameter: of the variance of the noise in
         a step. Along a direction of posterior variance :math:`s^2`, the chain needs about :math:`2 s^2/\epsilon` steps
-        to forget where it was, and diverges from :math:`\epsilon = 4 s^2` on. The paper lets it fall as
-        :math:`a (b + t)^{-\gamma}` with :math:`0.5 < \gamma \le 1`:
-        :func:`~symupdates.schedules.polynomial_decay` or a function of your own. The default, where the paper's first
-        example ends, suits only posteriors of its size.
+        to forget where it was, and diverges from :math:`\epsilon = 4 s^2` on. The paper lets it fall as :math:`a (b +
+        t)^{-\gamma}` with :math:`0.5 < \gamma \le 1`: :func:`~symupdates.schedules.polynomial_decay` or a function of
+        your own. The default, where the paper's first example ends, suits only posteriors of its size. Finite and at
+        least 0.
     temperature : hyper-parameter
         The temperature :math:`T`: the chain samples :math:`e^{-U/T}`. The paper has 1; less is a cold posterior [2]_,
         and 0 gradient descent with the rate :math:`\epsilon/2`.
@@ -184,8 +184,10 @@ def psgld(
         The parameters :math:`p`, float32 or float64.
     learning_rate : hyper-parameter
         The step size :math:`\epsilon`, in units of the parameter: drift moves a coordinate by about half of it a step.
+        Finite and at least 0.
     rho : hyper-parameter
-        The decay :math:`\rho` of the average, the paper's :math:`\alpha`: its 0.99 reaches back about 100 steps.
+        The decay :math:`\rho` of the average, the paper's :math:`\alpha`: its 0.99 reaches back about 100 steps. From 0
+        to 1.
     epsilon : hyper-parameter
         The paper's :math:`\lambda`, in units of the gradient: it bounds the step size of coordinates with small
         gradients to :math:`\epsilon/\lambda`. A coordinate without any gradient, and so without a posterior, walks
@@ -268,15 +270,15 @@ def sghmc(
     learning_rate : hyper-parameter
         The step size :math:`\eta`, in units of the squared parameter: :math:`\sqrt{\eta T}` is about the size of the
         velocity. A rate that suits :func:`~symupdates.momentum` on a mean over :math:`N` examples is :math:`N` times
-        too large here. Along a direction of posterior variance :math:`s^2`, the chain diverges from
-        :math:`\eta = (4 - 2\alpha) s^2` on.
+        too large here. Along a direction of posterior variance :math:`s^2`, the chain diverges from :math:`\eta = (4 -
+        2\alpha) s^2` on. Finite and at least 0.
     friction : hyper-parameter
         The fraction :math:`\alpha` of the velocity lost in a step: one minus the `momentum` of
-        :func:`~symupdates.momentum`, by default of its 0.9.
+        :func:`~symupdates.momentum`, by default of its 0.9. From 0 to 1.
     noise_estimate : hyper-parameter
-        The estimate :math:`\hat\beta` of what the noise of the minibatches adds, in units of the friction and below
-        it: :math:`\eta \hat V/(2T)`, with :math:`\hat V` the variance of the gradient's noise. With 0, that noise is
-        ignored, which is right in the limit of small :math:`\eta`.
+        The estimate :math:`\hat\beta` of what the noise of the minibatches adds, in units of the friction and below it:
+        :math:`\eta \hat V/(2T)`, with :math:`\hat V` the variance of the gradient's noise. With 0, that noise is
+        ignored, which is right in the limit of small :math:`\eta`. From 0 to the friction.
     temperature : hyper-parameter
         The temperature :math:`T`, as in :func:`sgld`. With 0, it is :func:`~symupdates.momentum`.
     seed : int or sequence of ints, optional
@@ -351,10 +353,10 @@ def sgnht(
     params : iterable of shared variables
         The parameters :math:`p`, float32 or float64. They have one thermostat: those of another call have another.
     learning_rate : hyper-parameter
-        The step size :math:`\eta`, in units of the squared parameter, as in :func:`sghmc`.
+        The step size :math:`\eta`, in units of the squared parameter, as in :func:`sghmc`. Finite and at least 0.
     diffusion : hyper-parameter
         The strength :math:`a` of the noise that is added, in units of the friction: what that is at first, and where
-        the gradients are exact. The default is the friction of :func:`sghmc`.
+        the gradients are exact. The default is the friction of :func:`sghmc`. Finite and at least 0.
     temperature : hyper-parameter
         The temperature :math:`T`, as in :func:`sgld`.
     seed : int or sequence of ints, optional

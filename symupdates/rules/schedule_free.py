@@ -42,6 +42,7 @@ def schedule_free_sgd(
     beta : hyper-parameter
         The share :math:`\beta` of the average in the point where gradients are taken: 0 for the average of Polyak and
         Ruppert beside plain descent, 1 for primal averaging. The default is the paper's; 0.95 to 0.98 for long runs.
+        From 0 to 1.
 
     Returns
     -------
@@ -119,6 +120,7 @@ def schedule_free_adamw(
         :func:`~symupdates.adamw`; the default is that of the authors' program, optax and keras.
     beta1 : hyper-parameter
         The share :math:`\beta_1` of the average in the point where gradients are taken; it takes the place of momentum.
+        From 0 to 1.
     beta2 : hyper-parameter
         The decay :math:`\beta_2` of the average of squared gradients.
     epsilon : hyper-parameter

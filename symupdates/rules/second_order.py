@@ -53,7 +53,7 @@ def adahessian(
         Added to the curvature, in units of it: bounds the steps where there is none. The default is that of the
         authors' program.
     hessian_power : hyper-parameter
-        The power :math:`k` of the curvature, between 0, for gradient descent with momentum, and 1.
+        The power :math:`k` of the curvature, from 0, for gradient descent with momentum, to 1.
     seed : int or sequence of ints, optional
         Seeds the signs; other ones at every call of this function without.
 
@@ -146,7 +146,7 @@ def sophia_h(
         curvature, from estimate to estimate. The defaults are the paper's.
     gamma : hyper-parameter
         The part :math:`\gamma` of the curvature to divide by. The larger, the fewer coordinates are clipped; the paper
-        tunes it so that 10 to 50 % are not.
+        tunes it so that 10 to 50 % are not. Finite and at least 0.
     epsilon : hyper-parameter
         The least divisor, in units of the gradient. Where the curvature is negative or none, the step is the sign of
         the momentum.
@@ -171,7 +171,7 @@ def sophia_h(
     Notes
     -----
     The paper draws :math:`z` from a normal distribution; signs, as in optax, have the same expectation and less
-    variance. Its weight decay is ``apply_weight_decay(weight_decay=0.2, learning_rate=...)`` after this rule. optax's
+    variance. Its weight decay is ``apply_weight_decay(weight_decay=0.2)`` after this rule. optax's
     ``contrib.sophia`` differs: it corrects :math:`m` for its start at zero, and estimates the curvature after the step,
     so that the first steps know of none.
 

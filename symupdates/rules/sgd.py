@@ -40,9 +40,14 @@ def sgd(
     of any float or int dtype), or a schedule: a callable that takes the number of updates made so far, an int64
     scalar variable, and returns the value.
 
+    What a number may be: a rate, finite; it may be negative, to climb. The decay of an average (``beta``, ``rho``,
+    ``decay``), at least 0 and below 1; a ``momentum``, or a ``dampening``, from 0 to 1. An ``epsilon``, a ``damping``,
+    a ``temperature`` and the strength of a decay, at least 0 and finite. All else, finite. Where it is otherwise, it
+    says so. Variables, and what schedules make of a variable, may have any value: they are yours.
+
     Called without `loss_or_grads` and `params`, every rule returns a :func:`functools.partial` of itself that awaits
     them. The errors are those of :func:`~symupdates.get_or_compute_grads`, a ValueError for a hyper-parameter that is
-    not a scalar, and a TypeError for one that is not a real number.
+    not a scalar, or a number that it may not be, and a TypeError for one that is not a real number.
 
     References
     ----------
@@ -374,6 +379,7 @@ def asgd(
         The parameters :math:`p`, float32 or float64.
     learning_rate : hyper-parameter
         The first step size :math:`\eta`, in units of the parameter per unit of the gradient. The default is torch's.
+        Finite and at least 0.
     weight_decay : hyper-parameter
         The strength :math:`\lambda` of the decay, which is the gradient of :math:`\lambda p^2/2`. It also sets the pace
         at which the rate falls: the method is made for losses with such a term, whose curvature is then at least

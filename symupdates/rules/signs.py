@@ -213,13 +213,14 @@ def rprop(
         The parameters :math:`p`, float32 or float64.
     learning_rate : hyper-parameter
         The step size :math:`\Delta` of every coordinate at the first update, in units of the parameter. Later values,
-        as of a schedule, do not matter: the steps find their size themselves. The default is torch's.
+        as of a schedule, do not matter: the steps find their size themselves. The default is torch's. Finite and above
+        0.
     eta_minus, eta_plus : hyper-parameter
-        The factors :math:`\eta_- < 1` and :math:`\eta_+ > 1` by which a step size shrinks and grows. The defaults are
-        the paper's.
+        The factors :math:`0 < \eta_- \le 1` and :math:`\eta_+ \ge 1` by which a step size shrinks and grows. The
+        defaults are the paper's.
     min_step_size, max_step_size : hyper-parameter
-        The bounds :math:`\Delta_{\min}` (positive) and :math:`\Delta_{\max}` of the step sizes, in units of the
-        parameter. The defaults are the paper's.
+        The bounds :math:`0 \le \Delta_{\min} \le \Delta_{\max}` of the step sizes, in units of the parameter. The
+        defaults are the paper's.
 
     Returns
     -------
