@@ -119,7 +119,7 @@ SIGNATURES = {
     "swap_averages": [("updates", Parameter.empty)],
     "adjustable": [("updates", None)],
     "loop": [("outputs", Parameter.empty), ("updates", Parameter.empty), ("sequences", None), ("n_steps", None)],
-    "accumulate": [("optimizer", Parameter.empty), ("every", 4), ("mean", True)],
+    "accumulate": [("optimizer", Parameter.empty), ("every", 4), ("mean", True), ("close", None)],
     "norm_constraint": [
         ("tensor_var", Parameter.empty),
         ("max_norm", Parameter.empty),
