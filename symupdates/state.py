@@ -277,16 +277,16 @@ def fitting(variable, stored):
 
 def set_values(variables, new):
     """Set variables to what a function for each gives, one by one, whatever a signal's handler raises meanwhile."""
-    left, failed, raised = list(new), None, None
+    left, failed, raised = list(reversed(new)), None, None
     while left:
         try:
             while left:
-                variables[left[0]].set_value(new[left[0]](), borrow=True)
-                del left[0]
+                variables[left[-1]].set_value(new[left[-1]](), borrow=True)
+                del left[-1]
         except Exception as error:
             if failed == len(left):  # twice, which handlers of signals do not
                 done = [name for name in new if name not in left]
-                error.add_note(f"Loaded: {', '.join(done) or 'nothing'}. Not loaded: {', '.join(left)}.")
+                error.add_note(f"Loaded: {', '.join(done) or 'nothing'}. Not loaded: {', '.join(reversed(left))}.")
                 raise
             failed, raised = len(left), error
         except BaseException as error:
