@@ -75,8 +75,13 @@ class Case:
         self.expected = list(row.oracle(start, losses, **told, **(row.hyper | hyper)))
         assert len(self.expected) == STEPS and set(self.expected[0]) == set(self.slots)
         self.tolerance = max(TOLERANCE[p.dtype] for p in params)
-        # What the rule makes of parameters that are rounded to float32: much, where it divides differences of them.
-        self.rounded = list(with_rounding(row.oracle(start, losses, **told, **(row.hyper | hyper))))
+        # What the rule makes of a float32's rounding of its parameters and gradients: much, where it divides
+        # differences of them.
+        self.rounded = []
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            steps = row.oracle(start, [RoundedLoss(f, rng) for f in losses], **told, **(row.hyper | hyper))
+            self.rounded.append(list(with_rounding(steps, rng)))
 
     def check(self, t):
         for slot, variables in self.slots.items():
@@ -84,7 +89,7 @@ class Case:
                 assert v.get_value().dtype == v.dtype, f"{v.name} became {v.get_value().dtype}"
             got = joined(variables)
             trajectory = np.array([np.ravel(after[slot]) for after in self.expected[: t + 1]])
-            rounded = np.array([np.ravel(after[slot]) for after in self.rounded[: t + 1]])
+            rounded = np.array([[np.ravel(after[slot]) for after in run[: t + 1]] for run in self.rounded])
             amplified = 10 * np.abs(rounded - trajectory).max()
             if self.tolerance == TOLERANCE["float64"]:
                 scale, amplified = np.abs(trajectory).max(axis=0), 2.0**-29 * amplified
@@ -95,13 +100,29 @@ class Case:
             assert worst <= 0, f"{slot}, step {t}: {got} instead of {trajectory[-1]}"
 
 
-def with_rounding(steps):
-    """The steps of an oracle, whose parameter is rounded to float32 after each."""
+class RoundedLoss(Loss):
+    """A loss whose gradient is rounded."""
+
+    def __init__(self, loss, rng):
+        super().__init__(loss.A, loss.b)
+        self.rng = rng
+
+    def gradient(self, x):
+        return rounded(super().gradient(x), self.rng)
+
+
+def rounded(x, rng):
+    """As float32 might do it."""
+    return x * (1 + 2.0**-24 * rng.uniform(-1, 1, x.shape))
+
+
+def with_rounding(steps, rng):
+    """The steps of an oracle, whose parameter is rounded after each."""
     state = next(steps, None)
     while state is not None:
         yield state
         try:
-            state = steps.send(state["param"].astype("float32").astype("float64"))
+            state = steps.send(rounded(state["param"], rng))
         except StopIteration:
             return
 
