@@ -6,7 +6,7 @@ import warnings
 
 import pytensor
 import pytest
-from pytensor.compile.mode import predefined_linkers
+from pytensor.compile.mode import Mode, predefined_linkers, predefined_modes
 from pytensor.link.vm import VMLinker
 
 HAVE_JAX = importlib.util.find_spec("jax") is not None
@@ -93,13 +93,17 @@ def backend_and_dtype(request):
     return request.param
 
 
+AS_WRITTEN = Mode(VMLinker(use_cloop=False, c_thunks=False), optimizer=None)
+
+
 @pytest.fixture(autouse=True)
 def plain_python(request, monkeypatch):
-    """Where a test asks for no backend, PyTensor compiles none of the functions inside of functions either."""
+    """Where a test asks for no backend, graphs are computed as they were written: no compiler, and no rewrites."""
     params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     if {"backend", "backend_and_dtype"} & set(params):
         yield
         return
-    monkeypatch.setitem(predefined_linkers, "cvm", VMLinker(use_cloop=False, c_thunks=False))  # of loops, in any mode
+    monkeypatch.setitem(predefined_modes, "FAST_COMPILE", AS_WRITTEN)
+    monkeypatch.setitem(predefined_linkers, "cvm", AS_WRITTEN.linker)  # of loops, in any mode
     with pytensor.config.change_flags(mode="FAST_COMPILE"):
         yield
