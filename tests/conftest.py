@@ -45,21 +45,23 @@ def pytest_collection_modifyitems(config, items):
 
 
 # --- Backends ---------------------------------------------------------------------------------------------------------
-# In the first tier, JAX compiles the tests, for it is the fastest, and every backend one rule of each kind. CI has one
-# backend more, another in each environment of .ci/run; the full tier has all.
+# In the first tier, JAX compiles the tests, for it is the fastest, and every backend one rule of each kind, for one
+# dtype. CI has one backend more, another in each environment of .ci/run; the full tier has all.
 
 CI_BACKEND = os.environ.get("SYMUPDATES_BACKEND", "JAX")
 BACKENDS = ["CVM", "NUMBA", "JAX"]
-BACKENDS_AND_DTYPES = [("CVM", "float64"), ("NUMBA", "float32"), ("JAX", "float32"), ("JAX", "float64")]
-OTHER_DTYPES = [("CVM", "float32"), ("NUMBA", "float64")]
+ALL_BACKENDS_AND_DTYPES = [(backend, dtype) for backend in BACKENDS for dtype in ("float32", "float64")]
+FIRST_DTYPES = [("CVM", "float64"), ("NUMBA", "float32"), ("JAX", "float32")]
+CI_DTYPES = [*FIRST_DTYPES, ("JAX", "float64")]
 
 NEEDS_JAX = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 
 
 def marks_of(backend, dtype=None, first=("JAX",)):
     """The tier of a test that a backend compiles, where some are `first`, and what the backend needs."""
-    in_full_only = (backend, dtype) in OTHER_DTYPES or backend not in (*first, CI_BACKEND)
-    tier = [pytest.mark.full] if in_full_only else [] if backend in first else [pytest.mark.ci]
+    in_first = backend in first and (dtype is None or (backend, dtype) in FIRST_DTYPES)
+    in_ci = backend == CI_BACKEND and (dtype is None or (backend, dtype) in CI_DTYPES)
+    tier = [] if in_first else [pytest.mark.ci] if in_ci else [pytest.mark.full]
     return tier + [NEEDS_JAX] * (backend == "JAX")
 
 
@@ -74,7 +76,7 @@ def on_backends(rows, kinds):
         pytest.param(row, *pair, id=f"{row.name}-{'-'.join(pair)}", marks=marks_of(*pair, first))
         for row in rows
         for first in [BACKENDS if row.name in kinds else ()]
-        for pair in BACKENDS_AND_DTYPES + OTHER_DTYPES
+        for pair in ALL_BACKENDS_AND_DTYPES
     ]
     return pytest.mark.parametrize(("row", "backend", "dtype"), cases)
 
@@ -86,7 +88,7 @@ def backend(request):
 
 
 @pytest.fixture(
-    params=[pytest.param(pair, marks=marks_of(*pair), id="-".join(pair)) for pair in BACKENDS_AND_DTYPES + OTHER_DTYPES]
+    params=[pytest.param(pair, marks=marks_of(*pair), id="-".join(pair)) for pair in ALL_BACKENDS_AND_DTYPES]
 )
 def backend_and_dtype(request):
     """A backend, and the dtype that is to be compiled for."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON, call, make_param, rules, scheduled, values
+from helpers import FAST_COMPILE, PYTHON, call, make_param, rules, scheduled, values
 from pytensor.tensor.random.type import RandomType
 
 import symupdates as su
@@ -202,7 +202,7 @@ def test_a_model_that_scans():
     )
     loss = (states[-1] ** 2).sum()
     with pytensor.config.change_flags(cxx=""):
-        check_same_bits([loss], su.adam(loss, [W, U], 0.1), {x: normal(3, 6, 2)}, PYTHON)
+        check_same_bits([loss], su.adam(loss, [W, U], 0.1), {x: normal(3, 6, 2)}, FAST_COMPILE)
 
 
 def test_a_mode_of_ours():
@@ -268,7 +268,7 @@ def test_no_step_at_all():
     updates = su.adam((W**2).sum(), [W])
     losses, many = loop((W**2).sum(), updates, n_steps=n)
     before = state_of(updates)
-    assert pytensor.function([n], losses, updates=many)(0).shape == (0,)
+    assert pytensor.function([n], losses, updates=many, mode=FAST_COMPILE)(0).shape == (0,)
     assert state_of(updates) == before
 
 
@@ -340,6 +340,7 @@ def test_generators(backend, n):
 # --- The result is an updates dict ------------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 def test_resume(tmp_path):
     """Three steps, a checkpoint, one step by itself, and four more: the bits of eight."""
     x = pt.dscalar("x")
@@ -352,8 +353,8 @@ def test_resume(tmp_path):
             xs = pt.dvector("xs")
             _, many = loop(None, updates, {x: xs}, n_steps=n)
             assert su.named(many) == su.named(updates)
-            functions[n] = pytensor.function([xs], [], updates=many, mode=PYTHON), many
-        functions[1] = pytensor.function([x], [], updates=updates, mode=PYTHON), updates
+            functions[n] = pytensor.function([xs], [], updates=many, mode=FAST_COMPILE), many
+        functions[1] = pytensor.function([x], [], updates=updates, mode=FAST_COMPILE), updates
         return functions
 
     given = normal(8)

@@ -5,7 +5,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import HAVE_JAX
-from helpers import STEPS, call, make_param, rule_of_each_kind, rules, values
+from helpers import STEPS, call, make_param, rules, values
 from pytensor.tensor.special import log_softmax
 from table import ROWS
 
@@ -16,7 +16,7 @@ needs_jax = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 
 
 @needs_jax
-@rule_of_each_kind
+@rules(pytest.mark.full, kinds={"adam", "muon", "sgnht"})
 def test_numbers_are_those_without_donation(row):
     g = pt.tensor("g", shape=row.shape, dtype="float64")
     dicts, steps = [], []
@@ -67,6 +67,7 @@ def test_a_float32_model_has_float32_arithmetic():
     assert "f64" not in str(jax.make_jaxpr(step.vm.jit_fn)(*arrays, W.get_value(borrow=True)))
 
 
+@pytest.mark.ci
 @needs_jax
 def test_compositions_with_donation(tmp_path):
     """Values that two keys share, values that stay, swaps and checkpoints: no array is given away twice."""

@@ -19,6 +19,7 @@ def draws(shape, seed=0, updates=1, stream=0, dtype="float64", mode=PYTHON):
     return np.array([draw(np.zeros(shape, dtype)) for _ in range(updates)])
 
 
+@pytest.mark.ci
 def test_moments():
     """Each within five standard errors of a standard normal's; and no more of the tails than there should be."""
     x = draws((300, 200), updates=2).ravel()
@@ -30,6 +31,7 @@ def test_moments():
     assert len(np.unique(x)) == n and np.isfinite(x).all()
 
 
+@pytest.mark.ci
 def test_independence():
     """Of elements, updates, streams and keys: correlations within five standard errors of zero."""
     x = draws((400, 50), updates=2)

@@ -9,7 +9,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import NEEDS_JAX
-from helpers import PYTHON, TOLERANCE, IdleNumbaLinker, call
+from helpers import FAST_COMPILE, PYTHON, TOLERANCE, IdleNumbaLinker, call
 from pytensor.compile.mode import Mode, get_mode
 from table import ROWS
 
@@ -507,7 +507,7 @@ def test_only_what_is_written_is_looked_at_by_gates():
     E.set_value(start)
     x, c = rows(E, i), pt.dscalar("c")
     updates = symupdates.apply_if_finite(symupdates.adagrad((x * c).sum(), [x], 0.5))
-    step = pytensor.function([i, c], updates=updates, mode=PYTHON)
+    step = pytensor.function([i, c], updates=updates, mode=FAST_COMPILE)
     step([1, 1], np.inf)
     np.testing.assert_array_equal(E.get_value(), start)
     step([1, 1], 1.0)

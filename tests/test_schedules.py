@@ -382,6 +382,7 @@ JAX_PROGRAM = """
 """
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 def test_jax_without_64_bits():
     """As PyTensor sets it up under floatX=float32: no warning, and the values in single precision."""

@@ -400,6 +400,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.once
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_whatever_is_given(name):

@@ -76,9 +76,9 @@ JAX_PROGRAM = """
 @pytest.mark.parametrize(
     "dtype, x64, trained_in",
     [
-        ("float32", False, "float32"),
-        ("float32", True, "float32"),
-        ("float64", False, "float32"),
+        pytest.param("float32", False, "float32", marks=pytest.mark.ci),
+        pytest.param("float32", True, "float32", marks=pytest.mark.ci),
+        pytest.param("float64", False, "float32", marks=pytest.mark.ci),
         ("float64", True, "float64"),
     ],
 )

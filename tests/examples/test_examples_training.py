@@ -82,6 +82,7 @@ def test_mlp_prints_the_same_first_epochs_on_every_backend(mlp_output, other):
     assert epoch_lines(run("mlp.py", "--backend", other, "--epochs", "2"), 2) == epoch_lines(mlp_output, 2)
 
 
+@pytest.mark.ci
 def test_mlp_learns_in_single_precision_and_draws(tmp_path, capsys):
     path = tmp_path / "mlp.png"
     args = ["--float32", "--backend", FAST, "--epochs", "5", "--optimizer", "adam", "--plot", str(path)]

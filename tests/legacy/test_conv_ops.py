@@ -183,7 +183,7 @@ def test_poolings_by_hand(case):
     rng = np.random.default_rng(0)
     dz, v = rng.integers(-4, 5, z.shape).astype("float64"), rng.integers(-4, 5, x.shape).astype("float64")
     dx = performed(PoolSpread(*op), dz, x, z, *vectors)
-    np.testing.assert_allclose(dx, spread_by_hand(x, z, dz, op[1], where), rtol=1e-14)
+    np.testing.assert_allclose(dx, spread_by_hand(x, z, dz, op[1], where), rtol=1e-14, atol=1e-14)
     if op[1] == "max":
         sums = performed(PoolMaxima(*op), v, x, z, *vectors)
         for place, (window, _) in where.items():
@@ -247,7 +247,7 @@ def type_of(array):
     return pt.tensor(dtype=array.dtype.name, shape=(None,) * array.ndim)
 
 
-@on_backends(rows("convolutions")[::4] + rows("convolutions")[10:11], kinds={"convolutions10"})
+@on_backends(rows("convolutions")[::4] + rows("convolutions")[10:11], kinds=())
 def test_correlations_on_every_backend(row, backend, dtype, arrays):
     """The result and both derivatives, each through its own derivatives too: all are what torch has."""
     op = Correlate(*torch_correlation(row))
@@ -278,7 +278,7 @@ def test_reshaping_between_layers_on_every_backend(backend):
     ]
 
 
-@on_backends(rows("poolings")[::4], kinds={"poolings12"})
+@on_backends(rows("poolings")[::4], kinds=())
 def test_poolings_on_every_backend(row, backend, dtype, arrays):
     op = Pool(True, row.mode, len(row.size))
     x, dz = type_of(arrays.x), type_of(arrays.dz)

@@ -272,6 +272,7 @@ def expected_path(p, value, gradient, steps, **hyper):
     return states[1:]
 
 
+@pytest.mark.ci
 @every_floatx
 def test_polyak_step_on_every_backend(backend, floatx):
     """Both precisions and all ranks; with numbers, a schedule and a shared bound, each parameter with its own loss."""
@@ -366,6 +367,7 @@ def test_mechanic_is_that_of_optax(case):
         np.testing.assert_allclose(expected[t - 1], golden, rtol=1e-12, atol=0)
 
 
+@pytest.mark.ci
 @every_floatx
 def test_mechanic_on_every_backend(backend, floatx):
     """All that it keeps, in both precisions, around two rules; two parameters train as one vector."""
@@ -399,7 +401,7 @@ def test_mechanic_on_every_backend(backend, floatx):
                 assert_close(variable.get_value(), np.array(path), 100 * TOLERANCE[dtype], f"{slot}, {dtype}, step {t}")
 
 
-@pytest.mark.parametrize("exponent", range(-3, 4))
+@pytest.mark.parametrize("exponent", [-3, *(pytest.param(n, marks=pytest.mark.ci) for n in range(-2, 3)), 3])
 def test_mechanic_corrects_any_rate(exponent):
     p = pytensor.shared(np.zeros(4), name="p")
     before = parabola(p).eval()

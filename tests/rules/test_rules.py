@@ -12,6 +12,7 @@ import pytensor.tensor as pt
 import pytest
 from conftest import on_backends
 from helpers import (
+    FAST_COMPILE,
     KINDS,
     PYTHON,
     STEPS,
@@ -439,7 +440,7 @@ def test_resume_in_a_new_dict(row):
 def test_a_pickled_function_trains_on(row):
     g = pt.tensor("g", shape=row.shape, dtype="float64")
     p = make_param(row.shape, "float64", "p")
-    step = pytensor.function([g], p + 0, updates=call(row, [g], [p]), mode=PYTHON)
+    step = pytensor.function([g], p + 0, updates=call(row, [g], [p]), mode=FAST_COMPILE)
     given = row.gradients(3, row.shape)
     step(given[0])
     again = pickle.loads(pickle.dumps(step))

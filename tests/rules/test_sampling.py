@@ -230,7 +230,9 @@ def test_the_thermostat_sums_the_surplus():
     assert np.isfinite(su.named(alone)["sgnht/thermostat"].get_value())
 
 
-@pytest.mark.parametrize("rule", [su.noisy_sgd, su.sgld, su.psgld, su.sghmc, su.sgnht])
+@pytest.mark.parametrize(
+    "rule", [su.sgld, *(pytest.param(r, marks=pytest.mark.ci) for r in (su.noisy_sgd, su.psgld, su.sghmc, su.sgnht))]
+)
 def test_seeds(rule):
     """The same seed is the same chain; without one, or with another, it is another. So is each parameter's noise."""
     p, q = make_param((3,), "float64"), make_param((3,), "float64")
