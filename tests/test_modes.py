@@ -1,5 +1,7 @@
 """Our modes: donated arrays on JAX, loops apart on NUMBA."""
 
+import re
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -50,6 +52,27 @@ def test_old_values_are_gone_and_new_ones_are_not():
     assert len(su.state_dict(updates)) == 4
     su.to_numpy(updates)
     assert all(type(v.get_value(borrow=True)) is np.ndarray for v in updates)
+
+
+# Rules that keep what they were given, or read the old state for the parameter once they have written the new one.
+COPYING = {
+    *("optimistic_gradient", "optimistic_adam", "adan", "hypergradient_sgd", "hypergradient_adam", "lion", "rprop"),
+    *("centered_rmsprop", "ftrl", "sm3", "adopt", "shampoo", "dadapt_adam", "prodigy", "cocob"),
+}
+
+
+@needs_jax
+@pytest.mark.once
+@rules(pytest.mark.ci, rows=[row for row in ROWS if row.name not in COPYING], kinds={"adagrad", "rmsprop", "adadelta"})
+def test_no_array_is_copied(row):
+    """As XLA does where state and parameter are computed from one old value, and not the one from the other."""
+    shape = (64, 64)[: max(1, len(row.shape))]
+    p = pytensor.shared(np.ones(shape, "float32"), name="p", shape=shape)
+    g = pt.tensor("g", shape=shape, dtype="float32")
+    step = pytensor.function([g], [], updates=call(row, [g], [p]), mode=JAX_DONATED)
+    given = (np.ones(shape, "float32") if x.storage[0] is None else x.storage[0] for x in step.input_storage)
+    compiled = step.vm.jit_fn.lower(*given).compile().as_text()
+    assert "f32[64" in compiled and not re.findall(r"f32\[64\S* copy\(", compiled)
 
 
 @needs_jax

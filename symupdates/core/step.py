@@ -169,9 +169,13 @@ class Step:
             yield p, companion, self.hyper(p.dtype)
 
     def __setitem__(self, variable, value):
-        value = self._values[variable] = like(variable, value)
+        value, place = like(variable, value), self._place(variable)
+        if is_state(place.key) and variable.ndim and variable.dtype.startswith("float"):
+            # PyTensor's algebra looks through anything but this: (accu + g²) + ε would become a sum of three, of which
+            # the accumulator's next value is no part, and XLA would copy the old one to read it twice.
+            value = astype(value, variable.dtype)
+        self._values[variable] = value
         self._refuse_unless_by_element(variable, value)
-        place = self._place(variable)
         self._updates[place.key] = place.written(value)
 
     def __getitem__(self, variable):
