@@ -252,6 +252,7 @@ def test_some_on_every_rule(row):
     check(row, "float64", PYTHON, SOME)
 
 
+@pytest.mark.ci
 def test_on_every_backend(backend_and_dtype):
     backend, dtype = backend_and_dtype
     check(next(row for row in ROWS if row.name == "adam"), dtype, backend)

@@ -18,7 +18,7 @@ needs_jax = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 
 
 @needs_jax
-@rules(pytest.mark.full, kinds={"adam", "muon", "sgnht"})
+@rules(pytest.mark.full, kinds={"adam", "muon"})
 def test_numbers_are_those_without_donation(row):
     g = pt.tensor("g", shape=row.shape, dtype="float64")
     dicts, steps = [], []
@@ -142,7 +142,7 @@ def test_two_functions_on_the_same_parameters():
 # --- NUMBA_PER_PARAMETER ----------------------------------------------------------------------------------------------
 
 
-@rules(pytest.mark.ci, rows=[row for row in ROWS if row.name in ("sgd", "adam", "adagrad_window")], kinds={"sgd"})
+@rules(pytest.mark.ci, rows=[row for row in ROWS if row.name in ("sgd", "adam", "adagrad_window")], kinds=())
 def test_numbers_are_those_of_numba(row):
     """Of parameters of several shapes, dtypes and readers; with scheduled and shared hyper-parameters."""
     shapes = {"W": (4, 3), "V": (4, 3), "b": (3,), "c": ()}

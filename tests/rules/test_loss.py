@@ -7,6 +7,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from conftest import every_backend
 from helpers import PYTHON, values
 from pytensor.gradient import disconnected_grad, grad_scale
 from scipy.optimize import minimize, rosen, rosen_der
@@ -45,12 +46,13 @@ def test_nag_is_nesterov_momentum_seen_from_behind():
         np.testing.assert_allclose(q.get_value(), p.get_value() + 0.75 * v.get_value(), rtol=1e-13)
 
 
-def test_sam_on_a_quadratic():
+@every_backend
+def test_sam_on_a_quadratic(backend):
     """The gradient at p + cg is g + cHg on a quadratic, c being the radius over the norm."""
     H = np.diag([1.0, 4.0])
     p = shared([3.0, 1.0])
     loss = (p * pt.dot(H, p)).sum() / 2
-    train(su.sam(loss, [p], rho=0.5, optimizer=su.sgd(learning_rate=1.0)), 1)
+    train(su.sam(loss, [p], rho=0.5, optimizer=su.sgd(learning_rate=1.0)), 1, mode=backend)
     g = H @ [3.0, 1.0]
     np.testing.assert_allclose(p.get_value(), [3.0, 1.0] - g - 0.5 * H @ g / 5, rtol=1e-14)
 

@@ -199,7 +199,7 @@ def test_numbers(row):
         runs.check(PYTHON)
 
 
-@on_backends(LOSS_ROWS, {"nag"})
+@on_backends(LOSS_ROWS, ())
 def test_numbers_on_backends(row, backend, dtype):
     """With all hyper-parameters scheduled, where floatX is the other dtype."""
     with pytensor.config.change_flags(floatX={"float32": "float64", "float64": "float32"}[dtype]):

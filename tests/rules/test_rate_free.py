@@ -35,7 +35,7 @@ def trained(updates, steps, inputs=(), mode=PYTHON):
 # --- The rate is found ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("exponent", [-6, 0, *(pytest.param(x, marks=pytest.mark.ci) for x in range(-5, 0))])
+@pytest.mark.parametrize("exponent", [-6, *(pytest.param(x, marks=pytest.mark.ci) for x in range(-5, 1))])
 @pytest.mark.parametrize(
     "rule, first",
     [
@@ -401,7 +401,7 @@ def test_mechanic_on_every_backend(backend, floatx):
                 assert_close(variable.get_value(), np.array(path), 100 * TOLERANCE[dtype], f"{slot}, {dtype}, step {t}")
 
 
-@pytest.mark.parametrize("exponent", [-3, *(pytest.param(n, marks=pytest.mark.ci) for n in range(-2, 3)), 3])
+@pytest.mark.parametrize("exponent", [*(pytest.param(n, marks=pytest.mark.ci) for n in range(-3, 3)), 3])
 def test_mechanic_corrects_any_rate(exponent):
     p = pytensor.shared(np.zeros(4), name="p")
     before = parabola(p).eval()

@@ -12,8 +12,8 @@ import pytensor.tensor as pt
 import pytest
 from conftest import on_backends
 from helpers import (
+    COMPILED_KINDS,
     FAST_COMPILE,
-    KINDS,
     PYTHON,
     STEPS,
     TOLERANCE,
@@ -142,7 +142,7 @@ def test_numbers(row):
     runs.check(PYTHON)
 
 
-@on_backends(ROWS, KINDS)
+@on_backends(ROWS, COMPILED_KINDS)
 def test_numbers_on_backends(row, backend, dtype):
     """With all hyper-parameters scheduled, where floatX is the other dtype."""
     with pytensor.config.change_flags(floatX={"float32": "float64", "float64": "float32"}[dtype]):
