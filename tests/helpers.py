@@ -32,6 +32,7 @@ def rules(*marks, rows=ROWS, kinds=KINDS):
 
 every_rule = rules()
 every_rule_in_ci = rules(pytest.mark.ci)
+every_rule_once = rules(pytest.mark.ci, pytest.mark.once)
 rule_of_each_kind = rules(pytest.mark.full)
 every_floatx = pytest.mark.parametrize("floatx", ["float32", "float64"])
 

@@ -12,7 +12,7 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON, call, every_rule_in_ci, make_param, values
+from helpers import PYTHON, call, every_rule_once, make_param, values
 from pytensor.graph.basic import equal_computations
 from pytensor.graph.replace import graph_replace
 from table import ROWS
@@ -88,7 +88,7 @@ def test_a_chain_is_its_stages(problem):
     assert all(np.abs(a - b).min() > 0 for a, b in zip(got, start, strict=True))
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_a_chain_of_a_rule_is_the_rule(row, problem):
     """The same expressions, of state of the same names."""
     rule = partial(row.rule, **row.hyper, **dict(row.structure))
@@ -250,7 +250,7 @@ def test_optimizers_do_not_outlive_their_use(make):
 # --- Groups -----------------------------------------------------------------------------------------------------------
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_everything_in_one_group_is_the_rule(row, problem):
     rule = partial(row.rule, **row.hyper, **dict(row.structure))
     params, loss = problem

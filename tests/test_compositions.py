@@ -7,7 +7,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON, STEPS, TOLERANCE, assert_close, call, every_rule_in_ci, make_param, rule_of_each_kind, skip
+from helpers import PYTHON, STEPS, TOLERANCE, assert_close, call, every_rule_once, make_param, rule_of_each_kind, skip
 from table import ROWS
 
 import symupdates as su
@@ -247,7 +247,7 @@ def test_all(row):
     check(row, "float64", PYTHON)
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_some_on_every_rule(row):
     check(row, "float64", PYTHON, SOME)
 
@@ -258,7 +258,7 @@ def test_on_every_backend(backend_and_dtype):
     check(next(row for row in ROWS if row.name == "adam"), dtype, backend)
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_the_gates_have_work(row):
     """Some steps are small enough, and some are not; some gradients are finite, and some are not."""
     bare = bare_rule(row.name, "float64")

@@ -7,7 +7,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON, call, every_rule_in_ci, make_param, values
+from helpers import PYTHON, call, every_rule_once, make_param, values
 from pytensor.graph.basic import equal_computations
 from pytensor.graph.traversal import ancestors
 
@@ -50,7 +50,7 @@ def check_own(copied, updates):
 
 
 @pytest.mark.once
-@every_rule_in_ci
+@every_rule_once
 def test_every_rule(row):
     g = pt.tensor("g", shape=row.shape, dtype="float64")
     params = [make_param(row.shape, "float64", "p"), make_param(row.shape, "float32", "q")]

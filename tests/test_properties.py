@@ -8,7 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import FULL
-from helpers import PYTHON, call, every_rule_in_ci, rules, skip
+from helpers import PYTHON, call, every_rule_once, rules, skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -101,7 +101,7 @@ def with_schedules(name):
     return Run(partial(row.rule, **dict(row.structure), **hyper))
 
 
-@every_rule_in_ci
+@every_rule_once
 @few
 @given(steps=some_steps)
 def test_a_constant_schedule_is_the_number(row, steps):
@@ -116,7 +116,7 @@ def in_groups(name):
     return Run(su.partition(("b", rule), (lambda p: p.ndim == 0, rule), (..., rule)))
 
 
-@rules(pytest.mark.ci, rows=[row for row in ROWS if not (row.coupled or row.draws)])
+@rules(pytest.mark.ci, pytest.mark.once, rows=[row for row in ROWS if not (row.coupled or row.draws)])
 @few
 @given(steps=some_steps)
 def test_groups_of_one_rule_are_the_rule(row, steps):
@@ -132,7 +132,7 @@ def accumulated(name):
     return Run(su.accumulate(rule_of(next(row for row in ROWS if row.name == name)), every=4))
 
 
-@every_rule_in_ci
+@every_rule_once
 @few
 @given(steps=st.lists(one_step, min_size=4, max_size=12))
 def test_accumulation_is_the_mean(row, steps):
@@ -149,7 +149,7 @@ def test_accumulation_is_the_mean(row, steps):
         np.testing.assert_allclose(got[key], value, rtol=2e-5 if in_float32 else 1e-12, atol=1e-25)
 
 
-@every_rule_in_ci
+@every_rule_once
 @few
 @given(before=some_steps, after=some_steps)
 def test_save_load_continue(row, before, after, tmp_path_factory):
@@ -187,7 +187,7 @@ def test_every_transform_is_here():
     assert {getattr(transform, "func", transform).__name__ for transform in TRANSFORMS} == named
 
 
-@every_rule_in_ci
+@every_rule_once
 @few
 @given(chosen=st.lists(st.sampled_from(TRANSFORMS), max_size=6))
 def test_transforms_never_change_their_input(row, chosen):

@@ -9,7 +9,7 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON, STEPS, assert_close, call, every_rule_in_ci, make_param, values
+from helpers import PYTHON, STEPS, assert_close, call, every_rule_once, make_param, values
 from loss_table import LOSS_ROWS
 from pytensor.graph.basic import equal_computations
 from table import ROWS
@@ -40,7 +40,7 @@ every_transform = pytest.mark.parametrize(
 
 
 @every_transform
-@every_rule_in_ci
+@every_rule_once
 def test_numbers_on_every_rule(transform, row):
     """A rule's steps, accelerated: the parameters only, not the rule's own state."""
     given = row.gradients(STEPS, row.shape)
@@ -222,7 +222,7 @@ FOUND = {
 }
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_weight_decay_at_the_rate_of_every_rule(row):
     g, p = pt.tensor("g", shape=row.shape, dtype="float64"), make_param(row.shape, "float64", "p")
     plain = call(row, [g], [p], learning_rate=lambda step: row.hyper["learning_rate"] / (1 + step))

@@ -6,7 +6,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON, call, every_rule_in_ci, make_param
+from helpers import PYTHON, call, every_rule_once, make_param
 from loss_table import LOSS_ROWS
 
 import symupdates as su
@@ -124,7 +124,7 @@ def test_numbers_that_make_no_sense(make, message):
         make()
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_every_hyper_parameter_is_a_number(row):
     p, g = make_param(row.shape, "float64", "p"), pt.tensor("g", shape=row.shape, dtype="float64")
     for name, value in row.hyper.items():

@@ -22,6 +22,7 @@ from helpers import (
     every_floatx,
     every_rule,
     every_rule_in_ci,
+    every_rule_once,
     make_param,
     rule_of_each_kind,
     scheduled,
@@ -151,7 +152,7 @@ def test_numbers_on_backends(row, backend, dtype):
         runs.check(backend)
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_floatx_does_not_matter(row):
     """The expressions are the same."""
     graphs = []
@@ -165,7 +166,7 @@ def test_floatx_does_not_matter(row):
     assert equal_computations(xs, ys, in_xs, in_ys)
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_loss_list_and_tuple_agree(row):
     """The expressions are the same, and those of any iterable of parameters."""
     x = pt.tensor("x", shape=(5, 3), dtype="float64")
@@ -238,7 +239,7 @@ def test_kinds_of_hyper_parameter_agree(row):
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int64", "uint16", "float32", "float64"])
-@every_rule_in_ci
+@every_rule_once
 def test_whole_rates_of_any_dtype(row, dtype):
     """The learning rate 1 as a shared variable of any dtype, in any precision of the parameter."""
     for param in ("float32", "float64"):
@@ -319,7 +320,7 @@ def test_names_are_unique_whatever_the_parameters_are_called():
     assert len({v.name for v in symupdates.amsgrad([pt.scalar() for _ in params], params) if v not in params}) == 19
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_a_schedule_brings_one_clock(row):
     p, q = make_param((3, 2), "float64", "p"), make_param((2, 1), "float32", "q")
     seen = []
@@ -436,7 +437,7 @@ def test_resume_in_a_new_dict(row):
         np.testing.assert_array_equal(got, expected)
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_a_pickled_function_trains_on(row):
     g = pt.tensor("g", shape=row.shape, dtype="float64")
     p = make_param(row.shape, "float64", "p")
