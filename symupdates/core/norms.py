@@ -36,8 +36,9 @@ class Norm(NamedTuple):
 
     def beside(self, other):
         """It and a number, in a unit that suits both: no small one, if the number is not small."""
-        unit = pt.switch(other >= self.unit, pt.maximum(self.unit, one(self.unit)), self.unit)
-        return Norm(unit, self.length * (self.unit / unit)), other / unit
+        rises = (self.unit < one(self.unit)) & (other >= self.unit)
+        unit = pt.switch(rises, one(self.unit), self.unit)
+        return Norm(unit, pt.switch(rises, self.value, self.length)), other / unit
 
     def __add__(self, other):
         n, other = self.beside(other)
@@ -98,10 +99,19 @@ def norm(tensors, axis=None, dtype=None):
 
 
 def rescaled(x, size, to=1):
-    """``x / size * to``, for a norm `size`: right where ``to / size`` might be no number."""
+    """``x / size * to``, for a norm `size`: right where ``to / size`` might be no number.
+
+    By one factor after the other. Casts keep these apart from rewrites, but not from LLVM, which numba lets multiply in
+    any order. So between two of them stands a bound: minus infinity, which a compiler does not know to be none.
+    """
     inverse = 1 / size.unit
     if x.dtype != inverse.dtype:
         inverse = pt.minimum(inverse, np.finfo(x.dtype).max)
-    # By one factor after the other, which a product without the casts would not have to be.
-    direction = astype(x * astype(inverse, x.dtype), x.dtype) * astype(1 / size.length, x.dtype)
-    return astype(direction, x.dtype) * (to if isinstance(to, int) else astype(to, x.dtype))
+    bound = -pt.maximum(astype(size.length, x.dtype), np.asarray(np.inf, x.dtype))
+
+    def apart(product):
+        product = astype(product, x.dtype)
+        return pt.switch(product < bound, bound, product)
+
+    direction = apart(x * astype(inverse, x.dtype)) * astype(1 / size.length, x.dtype)
+    return direction if isinstance(to, int) else apart(direction) * astype(to, x.dtype)
