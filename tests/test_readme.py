@@ -32,6 +32,35 @@ def test_tour(tmp_path, monkeypatch):
     assert attempted > 30 and failed == 0
 
 
+def test_a_program_that_is_killed_and_resumed_prints_the_same_numbers(tmp_path):
+    """Killed as soon as it has printed so many, perhaps before it has saved: then it makes that step again."""
+    (program,) = blocks("python", "Tour")
+
+    def run(folder, lines=None):
+        folder.mkdir(exist_ok=True)
+        flags = ",".join(["mode=FAST_COMPILE,cxx=", os.environ.get("PYTENSOR_FLAGS", "")])
+        with subprocess.Popen(
+            [sys.executable, "-u", "-c", program],
+            cwd=folder,
+            env=os.environ | {"PYTENSOR_FLAGS": flags, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            printed = [line for line, _ in zip(process.stdout, range(lines or 100), strict=False)]
+            if lines:
+                process.kill()
+            printed += process.stdout
+        assert bool(process.returncode) == bool(lines)
+        return printed
+
+    whole, killed = run(tmp_path / "whole"), run(tmp_path / "killed", 5)
+    resumed = run(tmp_path / "killed")
+    first = int(resumed[0].split()[0])
+    assert len(whole) == 50 and 4 <= len(killed) - 1 <= first <= len(killed)
+    assert killed[:first] + resumed == whole and killed == whole[: len(killed)]
+    assert float(whole[-1].split()[1]) < float(whole[0].split()[1])
+
+
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 MODULES = [module.name for module in pkgutil.walk_packages(symupdates.__path__, "symupdates.")]
 if not HAVE_PYMC:
