@@ -66,7 +66,7 @@ def state_dict(updates: UpdatesLike) -> OrderedDict[str, np.ndarray]:
         If state is not of the size of its parameter, which has been resized without :func:`reset`; if values are
         divided among several processes (see :func:`symupdates.sharding.state_dict`).
     """
-    return OrderedDict((name, to_array(variable)) for name, variable in named(updates).items())
+    return OrderedDict((name, to_array(variable)) for name, variable in by_own_names("state_dict", updates).items())
 
 
 class Unmatched(NamedTuple):
@@ -137,7 +137,8 @@ def save(file: str | bytes | os.PathLike[str], updates: StateLike) -> None:
         For a name that an archive cannot have, such as one with a NUL character, or state that is not of the size of
         its parameter, as for :func:`state_dict`; the old file is still there.
     TypeError
-        For an iterator; for a value that is not an array or one of NumPy's random generators.
+        For an iterator, or a dict of variables and None, of which ``list(...)`` is right; for a value that is not an
+        array or one of NumPy's random generators.
 
     Notes
     -----
@@ -159,7 +160,7 @@ def load(file: str | bytes | os.PathLike[str], updates: StateLike, strict: bool 
     updates : dict, or list of shared variables
         An updates dict, built as the one that was saved. Or the variables that are to be set: a list, whose names are
         those that it would have as the keys of an updates dict; or a dict of names and shared variables, for names of
-        the file.
+        the file. A dict of variables and None is none of these, but ``list(...)`` of it is.
     strict : bool
         Whether all names have to match. If not, variables that are missing from the file stay as they are; but state of
         rules that is missing begins anew, as by :func:`reset`, at the parameters that were loaded.
@@ -209,7 +210,7 @@ def by_name(function, updates, stored=()):
             f"variables, not {updates!r}; of an iterator, give list(...)."
         )
     if not isinstance(updates, Mapping) or not all(isinstance(key, str) for key in updates):
-        variables = named(updates)
+        variables = by_own_names(function, updates)
         both = zip(variables, former_names(variables), strict=True)
         names = [old if old in stored and name not in stored else name for name, old in both]
         return OrderedDict(zip(names, variables.values(), strict=True))
@@ -489,10 +490,15 @@ def named(updates: UpdatesLike | Parameters) -> OrderedDict[str, SharedVariable]
     Raises
     ------
     TypeError
-        For a key that is not a shared variable.
+        For a key that is not a shared variable, or a value that is no variable: ``dict.fromkeys(variables)``, whose
+        values are None, is no updates dict; give ``list(...)`` of it.
     """
-    updates = as_updates("named", updates)
-    return OrderedDict((name, variable) for variable, name in names_of(updates).items())
+    return by_own_names("named", updates)
+
+
+def by_own_names(function, updates):
+    """What :func:`named` returns, for a function that is called with the updates."""
+    return OrderedDict((name, variable) for variable, name in names_of(as_updates(function, updates)).items())
 
 
 def to_array(variable):

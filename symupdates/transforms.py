@@ -504,6 +504,12 @@ def apply_if_finite(updates: UpdatesLike | None = None, params: Selection = None
     so that bias corrections stay right and schedules count the updates that were made. Random generators go on. The
     counts are read as ``symupdates.named(updates)["if_finite/skipped"].get_value()``.
 
+    What the model moves itself is held as well, where the gate is for all parameters: keys of your own, and shared
+    variables with a default update, which become keys. Statistics that Ops write, as in pytensor-ml's layers, are held
+    only if they are keys before, ``{**updates, **collect_non_trainable_updates(loss)}``, for
+    ``pytensor_ml.pytensorf.function`` to compile. Its ``compile_train`` writes them whatever a gate says, and refuses a
+    dict that does not.
+
     What comes after it in a chain is not held. optax's ``apply_if_finite(max_consecutive_errors=limit)`` looks at the
     gradients instead. One that is finite may still overflow when it is squared, which makes a step of zero and an
     accumulator that is infinite for good. The other errors and the partial are as for :func:`apply_momentum`.

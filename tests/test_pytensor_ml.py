@@ -116,6 +116,22 @@ def test_a_gate_holds_the_statistics_that_are_in_the_dict():
     assert np.isfinite(step(*good))
 
 
+def test_compile_train_writes_the_statistics_whatever_a_gate_says():
+    """And refuses a dict that does not, so that a gate holds the others there."""
+    model = Model()
+    gated = su.apply_if_finite(su.adam(model.loss, model.params))
+    step = compile_train(model.loss, gated, inputs=[model.x, model.y], compile_kwargs=MODE)
+    ((x, y),) = batches(1)
+    before = su.state_dict(gated)
+    step(np.full_like(x, np.nan), y)
+    changed = {name for name, value in su.state_dict(gated).items() if not np.array_equal(before[name], value)}
+    written = {v.name for v in model.statistics()}
+    assert changed == {"if_finite/skipped", "if_finite/in_a_row", model.generator(gated).name} | written
+    held = su.apply_if_finite({**su.sgd(model.loss, model.params), **model.statistics()})
+    with pytest.raises(ValueError, match="leave it out of the rule"):
+        compile_train(model.loss, held, inputs=[model.x, model.y])
+
+
 def test_an_average_of_the_statistics():
     model = Model()
     mean = next(v for v in model.statistics() if "mean" in v.name)

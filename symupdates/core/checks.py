@@ -86,7 +86,7 @@ def shared_variables(function, updates):
     return variables
 
 
-def check_updates(function, updates):
+def check_updates(function, updates, otherwise=""):
     """Refuse what is no dict of shared variables and expressions of their next values."""
     if not isinstance(updates, dict):
         raise TypeError(
@@ -97,7 +97,7 @@ def check_updates(function, updates):
         if not isinstance(value := updates[variable], Variable):
             raise TypeError(
                 f"{function}: the next value of {variable} must be a variable, not {value!r}: {variable} itself for "
-                "one that stays as it is; pytensor.tensor.constant(...) for a number or an array."
+                f"one that stays as it is; pytensor.tensor.constant(...) for a number or an array{otherwise}."
             )
 
 
@@ -105,5 +105,5 @@ def as_updates(function, updates):
     """An updates dict, checked; of shared variables in another iterable, one in which they stay as they are."""
     if not isinstance(updates, dict):
         return {variable: variable for variable in shared_variables(function, updates)}
-    check_updates(function, updates)
+    check_updates(function, updates, "; list(...) of the dict for its variables alone")
     return updates

@@ -223,7 +223,7 @@ def check_loss(name, loss, otherwise=""):
     if loss.ndim != 0:
         raise ValueError(
             f"{name} must be a scalar, but {loss} has {loss.ndim} dimension(s); reduce it, with loss.mean() or "
-            "loss.sum()."
+            f"loss.sum(){otherwise}."
         )
     if not loss.dtype.startswith("float"):
         raise TypeError(f"{name} must be real and continuous, but {loss} has dtype {loss.dtype}.")
