@@ -23,7 +23,7 @@ from pytensor.tensor.variable import TensorVariable
 from symupdates.checkpoint import Checkpoint, Misfit, Stored, generator_text, stored_generator, write
 from symupdates.core import flag, is_state
 from symupdates.core.checks import as_updates, check_updates, shared_variables
-from symupdates.core.names import unique_names
+from symupdates.core.names import refuse_unordered, unique_names
 from symupdates.core.program import everything, named_hyper_tags, names_of
 from symupdates.core.state import check_size, initial_value
 from symupdates.core.step import parameters_of
@@ -492,13 +492,17 @@ def named(updates: UpdatesLike | Parameters) -> OrderedDict[str, SharedVariable]
     TypeError
         For a key that is not a shared variable, or a value that is no variable: ``dict.fromkeys(variables)``, whose
         values are None, is no updates dict; give ``list(...)`` of it.
+    ValueError
+        For a set of variables of which some have no name of their own: its order is another in every process.
     """
     return by_own_names("named", updates)
 
 
 def by_own_names(function, updates):
     """What :func:`named` returns, for a function that is called with the updates."""
-    return OrderedDict((name, variable) for variable, name in names_of(as_updates(function, updates)).items())
+    names = names_of(as_updates(function, updates))
+    refuse_unordered(f"{function}: updates", updates, names.items())
+    return OrderedDict((name, variable) for variable, name in names.items())
 
 
 def to_array(variable):

@@ -17,6 +17,15 @@ def parameter_names(params):
     return [names[whole(p)] for p in params]
 
 
+def refuse_unordered(argument, given, names):
+    """Refuse a set of variables that are told apart by their places; `names` are pairs, of a variable and its name."""
+    if isinstance(given, set | frozenset) and (by_place := [name for v, name in names if name != whole(v).name]):
+        raise ValueError(
+            f"{argument} is a set, whose order is another in every process, and {', '.join(by_place)} can be told "
+            "apart by order only: a checkpoint would be loaded into the wrong ones. Give a list, or give each its name."
+        )
+
+
 def unique_names(names):
     """The names in a list, those that repeat with their position, ``name[i]``."""
     names = list(names)

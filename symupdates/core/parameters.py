@@ -19,7 +19,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core.checks import listed, tensor_of
 from symupdates.core.depth import deep_graphs
-from symupdates.core.names import parameter_names
+from symupdates.core.names import parameter_names, refuse_unordered
 from symupdates.core.places import Lookups, is_rows, whole
 from symupdates.core.types import astype, describe_shape, in_brackets
 from symupdates.typing import LossOrGrads, Parameters
@@ -100,8 +100,7 @@ def require_loss(rule, loss_or_grads):
 
 def check_params(params, argument="params"):
     """The parameters as a list, after refusing whatever cannot be trained, by name and with the way out."""
-    has_no_order = isinstance(params, set | frozenset)
-    params = listed(argument, params)
+    given, params = params, listed(argument, params)
     for i, p in enumerate(params):
         if not (isinstance(p, SharedVariable) or (isinstance(p, Variable) and is_rows(p))):
             raise ValueError(
@@ -110,11 +109,7 @@ def check_params(params, argument="params"):
                 "or take rows of one by symupdates.rows(table, index)."
             )
     names = parameter_names(params)
-    if has_no_order and (known_by_position := [n for n, p in zip(names, params, strict=True) if n != whole(p).name]):
-        raise ValueError(
-            f"params is a set, whose order is another in every process, and {', '.join(known_by_position)} can be told "
-            "apart by order only: a checkpoint would be loaded into the wrong ones. Give a list, or give each its name."
-        )
+    refuse_unordered(argument, given, zip(params, names, strict=True))
     for name, p in zip(names, params, strict=True):
         if reason := untrainable(whole(p)):
             raise TypeError(f"parameter {name} cannot be trained: {reason}.")

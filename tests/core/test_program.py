@@ -458,13 +458,15 @@ def test_what_the_model_moves_takes_no_name_from_a_key():
 
 
 @pytest.mark.parametrize("kind", [set, frozenset])
-@pytest.mark.parametrize("given", ["rule", "chain", "transform"])
+@pytest.mark.parametrize("given", ["rule", "chain", "transform", "names", "state"])
 def test_a_set_of_parameters_needs_names(kind, given):
     """Its order is another in every process, so that position does not tell what is what."""
     functions = {
         "rule": partial(su.sgd, learning_rate=0.1),
         "chain": su.chain(clip_by_value(), su.sgd()),
         "transform": lambda loss, params: su.apply_momentum(su.sgd(loss, list(params)), params=params),
+        "names": lambda loss, params: su.named(params).values(),
+        "state": lambda loss, params: su.state_dict(params) and params,
     }
     for names in ((None, "b"), ("a", "a")):
         params = [pytensor.shared(1.0, name=name) for name in names]
