@@ -14,6 +14,7 @@ module                what is there
 ``parts.compiling``   ``theano``: function, In, Param, shared, scan, clone
 ``parts.config``      ``theano.config``
 ``parts.tensor``      ``theano.tensor``
+``parts.logarithms``  ``theano.tensor.log``: of probabilities, from their logits
 ``parts.nnet``        ``theano.tensor.nnet``: softmax of rows, cross-entropies, activations
 ``parts.streams``     ``theano.sandbox.rng_mrg`` and ``theano.tensor.shared_randomstreams``
 ``conv_ops``          convolution and pooling as Ops of PyTensor, in the terms of PyTensor

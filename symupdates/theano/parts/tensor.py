@@ -9,6 +9,8 @@ from pytensor.graph.basic import Constant
 from pytensor.tensor import sort, var  # Theano had modules of these names too, which are imported only
 from pytensor.tensor.variable import TensorVariable as PlainVariable
 
+from symupdates.theano.parts.logarithms import log, log1p
+
 __all__ = [
     "TensorType",
     "TensorVariable",
@@ -18,6 +20,8 @@ __all__ = [
     "batched_tensordot",
     "col",
     "flatten",
+    "log",
+    "log1p",
     "matrix",
     "patternbroadcast",
     "row",
