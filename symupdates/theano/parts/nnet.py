@@ -41,6 +41,7 @@ __all__ = [
     "sigmoid_binary_crossentropy",
     "softmax",
     "softmax_graph",
+    "softmax_op",
     "softmax_with_bias",
     "softplus",
     "softsign",
@@ -68,6 +69,7 @@ def softmax(c):
 
 
 softmax_graph = softmax
+softmax_op = softmax(pt.matrix()).owner.op
 
 
 def softmax_with_bias(x, b):
