@@ -30,7 +30,7 @@ module                what is there
 ====================  ============================================================================
 
 What is of the GPU can be imported, and raises an error with advice when it is used. PyTensor's classes stay as they are
-until :func:`install` gives variables what legacy code expects of them: they are true in a condition, as in ``if mask:``.
+until :func:`install` gives variables what legacy code expects of them, such as to be true in a condition, ``if mask:``.
 """
 
 from symupdates.theano.installation import install as install

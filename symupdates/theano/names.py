@@ -273,19 +273,9 @@ CHANGED = rows(
             "Without ndim=: give as many repetitions as the result has axes.",
         ),
         (
-            "theano.tensor.basic.MaxAndArgmax",
-            "pytensor.tensor.max_and_argmax(x, axis=axis)",
-            "Two Ops now, Max and Argmax.",
-        ),
-        (
             "theano.tensor.subtensor.AdvancedSubtensor1",
             "pytensor.tensor.subtensor.AdvancedSubtensor",
             "The Op of W[idx]; AdvancedSubtensor1 is what PyTensor makes of it where it compiles, up to 3.2.",
-        ),
-        (
-            "theano.gof.local_optimizer",
-            "pytensor.graph.rewriting.basic.node_rewriter",
-            "The function takes the graph before the node.",
         ),
         (
             "theano.tensor.batched_dot",
@@ -420,6 +410,16 @@ DROPPED = rows(
         ("theano.tensor.to_one_hot", "pytensor.tensor.eq(y[:, None], pytensor.tensor.arange(k))"),
         ("theano.compat.OrderedDict", "collections.OrderedDict"),
         ("theano.compat.python2x.OrderedDict", "collections.OrderedDict"),
+        (
+            "theano.tensor.basic.MaxAndArgmax",
+            "pytensor.tensor.max_and_argmax(x, axis=axis)",
+            "Two Ops now, Max and Argmax.",
+        ),
+        (
+            "theano.gof.local_optimizer",
+            "pytensor.graph.rewriting.basic.node_rewriter",
+            "The function takes the graph before the node.",
+        ),
         ("theano.config.device", None, "There is one: the CPU."),
     ],
 )

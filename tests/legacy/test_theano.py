@@ -433,8 +433,7 @@ def test_scans_have_inputs_and_outputs(installed):
     ops = {v.owner.op for v in theano.gof.graph.ancestors([total]) if v.owner is not None}
     (op,) = (op for op in ops if isinstance(op, scan_op.Scan))
     assert (len(op.inputs), len(op.outputs)) == (2, 1)
-    numbers = [T.constant(np.asarray(n, v.dtype)) for n, v in zip((3, 5), op.inputs, strict=True)]
-    assert theano.clone(op.outputs[0], dict(zip(op.inputs, numbers, strict=True))).eval() in (11, 13)
+    assert set(op.inputs) <= set(inputs_of(op.outputs))
 
 
 def test_rewrites_of_nodes():
