@@ -14,6 +14,8 @@ module                what is there
 ``parts.compiling``   ``theano``: function, In, Param, shared, scan, clone
 ``parts.config``      ``theano.config``
 ``parts.tensor``      ``theano.tensor``
+``parts.logarithms``  ``theano.tensor.log``: of probabilities, from their logits
+``parts.linalg``      ``theano.tensor.slinalg`` and ``theano.sandbox.linalg``
 ``parts.nnet``        ``theano.tensor.nnet``: softmax of rows, cross-entropies, activations
 ``parts.streams``     ``theano.sandbox.rng_mrg`` and ``theano.tensor.shared_randomstreams``
 ``conv_ops``          convolution and pooling as Ops of PyTensor, in the terms of PyTensor
@@ -24,10 +26,11 @@ module                what is there
 ``parts.dnn``         ``theano.gpuarray.dnn`` and ``theano.sandbox.cuda.dnn``: what Lasagne asks cuDNN for
 ``parts.gpu``         ``theano.sandbox.cuda``, ``theano.gpuarray``: that there is none
 ``parts.compat``      ``theano.compat``
+``parts.testing``     ``theano.tests.unittest_tools``
 ====================  ============================================================================
 
-What is of the GPU can be imported, and raises an error with advice when it is used. A variable in a condition, as in
-``if mask:``, raises one too, where Theano took most variables for true: PyTensor's classes stay as they are.
+What is of the GPU can be imported, and raises an error with advice when it is used. PyTensor's classes stay as they are
+until :func:`install` gives variables what legacy code expects of them, such as to be true in a condition, ``if mask:``.
 """
 
 from symupdates.theano.installation import install as install

@@ -4,6 +4,7 @@ import builtins
 import collections
 import importlib.abc
 import importlib.metadata
+import importlib.resources
 import importlib.util
 import inspect
 import io
@@ -14,11 +15,15 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from pytensor.scan.op import Scan
+from pytensor.tensor.variable import TensorVariable
 
 import symupdates
 from symupdates.theano.modules import MODULES, register
 from symupdates.theano.names import PYTHON
+from symupdates.theano.parts.compiling import evaluate
 from symupdates.theano.parts.config import flags_from_environment
+from symupdates.theano.parts.tensor import truth
 
 __all__ = ["install", "run", "uninstall"]
 
@@ -43,7 +48,10 @@ def install():
     * Names that Python 3.11, Python 3.10 and NumPy 2 dropped are there again, where they are missing:
       ``inspect.getargspec``, ``collections.Callable`` and others of :mod:`collections.abc`, ``numpy.cast``,
       ``numpy.float`` and others. They mean what they did, and nothing that exists is changed. The list is
-      :data:`symupdates.theano.names.PYTHON`.
+      :data:`symupdates.theano.names.PYTHON`. So is ``pkg_resources``, as far as it tells versions and finds files.
+    * Tensor variables are true in a condition, as in ``if mask:``, but for comparisons, which raise an error. Their
+      ``eval`` makes the default updates that :func:`symupdates.theano.function` makes. The Op of a scan has ``inputs``
+      and ``outputs``.
     * PyTensor 3 warns where a shared variable's default update is set, as Lasagne's batch normalisation does; this
       warning is ignored from here on.
     * The flags floatX, mode, exception_verbosity, on_unused_input and warn_float64 are taken from the environment
@@ -70,10 +78,12 @@ def install():
     register("theano")
     sys.modules["lasagne.updates"] = symupdates
     sys.meta_path.insert(0, LASAGNE)
-    for module, name, value in legacy_names():
-        if not has(module, name):
-            setattr(module, name, value)
-            ADDED.append((module, name))
+    for holder, name, value in (*legacy_names(), *OF_CLASSES):
+        if not has(holder, name):
+            setattr(holder, name, value)
+            ADDED.append((holder, name))
+    if importlib.util.find_spec("pkg_resources") is None:
+        sys.modules["pkg_resources"] = PKG_RESOURCES
     warnings.filterwarnings("ignore", "Setting default_update is deprecated", DeprecationWarning)
 
 
@@ -85,6 +95,8 @@ def uninstall():
     for name in [name for name in sys.modules if name == "theano" or name.startswith("theano.")]:
         del sys.modules[name]
     sys.modules.pop("lasagne.updates", None)
+    if sys.modules.get("pkg_resources") is PKG_RESOURCES:
+        del sys.modules["pkg_resources"]
     sys.meta_path.remove(LASAGNE)
     while ADDED:
         delattr(*ADDED.pop())
@@ -125,8 +137,22 @@ def legacy_names():
         yield {"numpy": np, "inspect": inspect, "collections": collections}[module], name, value
 
 
-def has(module, name):
-    return name in vars(module)  # not by hasattr, for which NumPy warns
+def has(holder, name):
+    return name in vars(holder)  # not by hasattr, for which NumPy warns; nor does it count what a class inherits
+
+
+PKG_RESOURCES = ModuleType("pkg_resources", "Versions and files of distributions, as setuptools told them.")
+PKG_RESOURCES.get_distribution = importlib.metadata.distribution
+PKG_RESOURCES.DistributionNotFound = importlib.metadata.PackageNotFoundError
+PKG_RESOURCES.resource_filename = lambda package, path: str(importlib.resources.files(package) / path)
+
+OF_CLASSES = [
+    (TensorVariable, "__bool__", truth),
+    (TensorVariable, "eval", evaluate),
+    (Scan, "inputs", property(lambda op: op.inner_inputs)),
+    (Scan, "outputs", property(lambda op: op.inner_outputs)),
+]
+"""What variables and Ops of PyTensor's are given, while there is a ``theano``."""
 
 
 # --- Lasagne ----------------------------------------------------------------------------------------------------------
@@ -158,9 +184,7 @@ LASAGNE = LasagneFinder()
 def load_lasagne(execute, module):
     """Load Lasagne with a ``pkg_resources`` that tells versions, and without warnings of its sources' age."""
     before = sys.modules.get("pkg_resources")
-    stand_in = ModuleType("pkg_resources", "Versions of distributions, for Lasagne 0.1.")
-    stand_in.get_distribution = importlib.metadata.distribution
-    sys.modules["pkg_resources"] = stand_in
+    sys.modules["pkg_resources"] = PKG_RESOURCES
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)

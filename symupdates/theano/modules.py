@@ -30,7 +30,14 @@ TENSOR = (
     "pytensor.tensor.blas",
     "pytensor.gradient",
 )
-LINALG = (f"{PARTS}.tensor", "pytensor.tensor.linalg", "pytensor.tensor.nlinalg", "pytensor.tensor.slinalg", *TENSOR)
+LINALG = (
+    f"{PARTS}.linalg",
+    f"{PARTS}.tensor",
+    "pytensor.tensor.linalg",
+    "pytensor.tensor.nlinalg",
+    "pytensor.tensor.slinalg",
+    *TENSOR,
+)
 GRAPH = (
     f"{PARTS}.compiling",
     "pytensor.graph.basic",
@@ -75,6 +82,19 @@ NEIGHBOURS = (f"{PARTS}.neighbours",)
 STREAMS = (f"{PARTS}.streams",)
 GPU = (f"{PARTS}.gpu",)
 DNN = (f"{PARTS}.dnn", *GPU)
+SPARSE = ("pytensor.sparse", "pytensor.sparse.basic", "pytensor.sparse.type", "pytensor.sparse.math")
+REWRITING = (
+    "pytensor.tensor.rewriting.basic",
+    "pytensor.tensor.rewriting.elemwise",
+    "pytensor.tensor.rewriting.math",
+    "pytensor.tensor.rewriting.shape",
+    "pytensor.tensor.rewriting.subtensor",
+)
+OF_GPU = (
+    "basic_ops blas blocksparse conv cula dnn_flags dnn_opt elemwise extra_ops fft fftconv kernel_codegen linalg "
+    "multinomial neighbours nerv nnet nvcc_compiler opt opt_util pool reduction rng_curand rng_mrg sort subtensor type "
+    "var"
+).split()
 
 TREE = {
     "": (*COMPILE[:1], f"{PARTS}.config", "pytensor", *COMPILE, *GRAPH, "pytensor.gradient", "pytensor.printing"),
@@ -107,10 +127,8 @@ TREE = {
     "gof.type": GRAPH,
     "gof.utils": GRAPH,
     "gpuarray": GPU,
-    "gpuarray.basic_ops": GPU,
-    "gpuarray.blas": GPU,
     "gpuarray.dnn": DNN,
-    "gpuarray.type": GPU,
+    **{f"gpuarray.{name}": GPU for name in OF_GPU},
     "gradient": ("pytensor.gradient",),
     "ifelse": ("pytensor.conditional", "pytensor.ifelse"),
     "misc": ("pytensor.misc",),
@@ -120,12 +138,11 @@ TREE = {
     "raise_op": ("pytensor.raise_op",),
     "sandbox": (),
     "sandbox.cuda": GPU,
-    "sandbox.cuda.basic_ops": GPU,
-    "sandbox.cuda.blas": GPU,
     "sandbox.cuda.dnn": DNN,
-    "sandbox.cuda.type": GPU,
-    "sandbox.cuda.var": GPU,
+    **{f"sandbox.cuda.{name}": GPU for name in OF_GPU},
     "sandbox.gpuarray": GPU,
+    "sandbox.gpuarray.dnn": DNN,
+    **{f"sandbox.gpuarray.{name}": GPU for name in OF_GPU},
     "sandbox.linalg": LINALG,
     "sandbox.linalg.ops": LINALG,
     "sandbox.neighbours": NEIGHBOURS,
@@ -135,10 +152,12 @@ TREE = {
     "scalar.basic": ("pytensor.scalar",),
     "scan_module": (f"{PARTS}.compiling", "pytensor.scan"),
     "scan_module.scan": (f"{PARTS}.compiling",),
+    "scan_module.scan_op": ("pytensor.scan.op",),
     "scan_module.scan_utils": (f"{PARTS}.compiling", "pytensor.scan.utils"),
     "scan_module.scan_views": (f"{PARTS}.compiling",),
-    "sparse": ("pytensor.sparse", "pytensor.sparse.basic"),
-    "sparse.basic": ("pytensor.sparse", "pytensor.sparse.basic"),
+    "sparse": SPARSE,
+    "sparse.basic": SPARSE,
+    "sparse.type": SPARSE,
     "tensor": (*TENSOR, f"{PARTS}.config"),
     "tensor.basic": TENSOR,
     "tensor.blas": TENSOR,
@@ -156,6 +175,7 @@ TREE = {
     "tensor.nnet.neighbours": NEIGHBOURS,
     "tensor.nnet.nnet": NNET,
     "tensor.nnet.sigm": NNET,
+    "tensor.opt": (*REWRITING, "pytensor.raise_op"),
     "tensor.raw_random": (),
     "tensor.shared_randomstreams": STREAMS,
     "tensor.sharedvar": (*TENSOR, f"{PARTS}.compiling", "pytensor.compile.sharedvalue"),
@@ -169,6 +189,9 @@ TREE = {
     "tensor.type": TENSOR,
     "tensor.utils": ("pytensor.tensor.utils",),
     "tensor.var": TENSOR,
+    "tests": (),
+    "tests.breakpoint": ("pytensor.breakpoint",),
+    "tests.unittest_tools": (f"{PARTS}.testing",),
     "typed_list": ("pytensor.typed_list",),
     "updates": (f"{PARTS}.compiling",),
     "version": (f"{PARTS}.compat",),

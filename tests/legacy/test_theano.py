@@ -20,6 +20,7 @@ from scipy.special import expit, log_softmax, softmax
 from scipy.stats import truncnorm
 from symupdates.theano.gof.graph import inputs as inputs_of
 from symupdates.theano.sandbox.rng_mrg import MRG_RandomStreams
+from symupdates.theano.scan_module import scan_op
 from symupdates.theano.tensor.nnet import bn
 from symupdates.theano.tensor.shared_randomstreams import RandomStreams
 
@@ -56,7 +57,8 @@ def values(*expressions):
 def test_what_was_renamed_is_there_and_served(row):
     module, _, name = row.pytensor.rpartition(".")
     there = getattr(importlib.import_module(module), name)
-    assert served(row.name) is there
+    thing = served(row.name)
+    assert thing is there or there in thing.__mro__  # and what is true of the one is true of the other
 
 
 @pytest.mark.parametrize("row", names.ABSENT, ids=lambda row: row.name)
@@ -108,6 +110,9 @@ def test_there_is_no_gpu_to_be_found():
     assert theano.sandbox.cuda.dnn.dnn_available() is False
     with pytest.raises(RuntimeError, match="mode='JAX'"):
         theano.sandbox.cuda.basic_ops.gpu_contiguous(T.matrix())
+    from symupdates.theano.gpuarray.subtensor import GpuIncSubtensor
+
+    assert not isinstance(T.matrix()[0].owner.op, GpuIncSubtensor)
     with pytest.raises(RuntimeError, match="mode='JAX'"):
         theano.gpuarray.dnn.GpuDnnConv(T.tensor4(), T.tensor4())
 
@@ -384,6 +389,76 @@ def test_linear_algebra():
         np.testing.assert_allclose(value, right, rtol=1e-12)
 
 
+def test_tiles():
+    x, reps = T.constant(X), T.lvector("reps")
+    n = T.constant(2)
+    found = theano.function(
+        [reps],
+        [
+            T.tile(x, 2),
+            T.tile(x, (n, 1)),
+            T.tile(x, [2, 3], ndim=3),
+            T.tile(x, 2, ndim=3),
+            T.tile(x, [n, 1, 3], 3),
+            T.tile(x, reps, ndim=3),
+        ],
+    )([2, 1])
+    for value, right in zip(found, [2, (2, 1), (1, 2, 3), (1, 1, 2), (2, 1, 3), (1, 2, 1)], strict=True):
+        np.testing.assert_array_equal(value, np.tile(X, right))
+    with pytest.raises(ValueError, match="at least 2"):
+        T.tile(x, 2, ndim=1)
+
+
+def test_ops_that_code_asks_for():
+    table, index = theano.shared(X), T.lvector("index")
+    looked_up = table[index]
+    assert isinstance(looked_up.owner.op, T.AdvancedSubtensor1)
+    assert looked_up.owner.inputs == [table, index]
+    assert isinstance(table.take(index, axis=0).owner.op, T.subtensor.AdvancedSubtensor1)
+    for other in (table[0], table + 1, T.set_subtensor(looked_up, 0.0)):
+        assert not isinstance(other.owner.op, T.AdvancedSubtensor1)
+    found = values(*T.basic.MaxAndArgmax()(table, 1), *T.MaxAndArgmax([0])(table), T.nnet.softmax_op(table))
+    for value, right in zip(found, [X.max(1), X.argmax(1), X.max(0), X.argmax(0), softmax(X, axis=1)], strict=True):
+        np.testing.assert_allclose(value, right, rtol=1e-12)
+    assert T.nnet.softmax(table).owner.op == T.nnet.nnet.softmax_op
+    assert theano.sandbox.linalg.psd(table) is theano.sandbox.linalg.ops.psd(table) is table
+    assert isinstance(theano.sparse.csr_matrix().type, theano.sparse.SparseType)
+    lone = theano.Variable(T.dscalar), theano.gof.Variable(T.dscalar, name="v"), T.TensorVariable(T.dscalar)
+    assert all(isinstance(v, theano.Variable) and v.owner is None for v in lone)
+    assert not isinstance(table.owner, theano.Variable)
+
+
+def test_scans_have_inputs_and_outputs(installed):
+    total, _ = theano.scan(lambda x, s: 2 * s + x, sequences=T.dvector("x"), outputs_info=np.zeros(()))
+    ops = {v.owner.op for v in theano.gof.graph.ancestors([total]) if v.owner is not None}
+    (op,) = (op for op in ops if isinstance(op, scan_op.Scan))
+    assert (len(op.inputs), len(op.outputs)) == (2, 1)
+    assert set(op.inputs) <= set(inputs_of(op.outputs))
+
+
+def test_rewrites_of_nodes():
+    @theano.gof.local_optimizer([T.tanh])
+    def double(node):
+        return [2 * node.inputs[0]] if node.op == T.tanh else None
+
+    x = T.scalar("x")
+    graph = theano.gof.FunctionGraph([x], [T.tanh(x)], clone=False)
+    assert double.transform(graph, graph.outputs[0].owner)[0].eval({x: 3.0}) == 6
+    assert str(double) == "double"
+    assert callable(T.opt.register_canonicalize) and callable(T.opt.register_specialize)
+    assert T.opt.Assert("must be positive")(x, T.gt(x, 0)).eval({x: 2.0}) == 2
+
+
+def test_tools_of_tests():
+    from symupdates.theano.tests import unittest_tools as utt
+
+    utt.verify_grad(lambda x: x**3, [X])
+    with pytest.raises(Exception, match="error"):
+        utt.verify_grad(theano.gradient.zero_grad, [X], rng=np.random.RandomState(utt.seed_rng(4)))
+    assert utt.fetch_seed() == 666
+    assert callable(theano.tests.breakpoint.PdbBreakpoint)
+
+
 def test_classes_and_order():
     x = T.constant(X)
     found = values(
@@ -596,6 +671,62 @@ def test_default_updates_of_legacy_code():
     assert int(count.get_value()) == 30
 
 
+def test_default_updates_behind_an_input_are_none_of_the_function():
+    x, srng = T.matrix("x"), MRG_RandomStreams(3)
+    z = x.sum() + srng.normal((1, x.shape[0], 3))
+    given = np.ones((1, 2, 3))
+    assert theano.function([z], z + 1)(given).tolist() == (given + 1).tolist()
+    assert theano.function([theano.In(z, value=given)], z + 1)().tolist() == (given + 1).tolist()
+    assert theano.function([], z + 1, givens={z: given})().tolist() == (given + 1).tolist()
+    noise = srng.normal(())
+    f = theano.function([z], z.sum() + noise)
+    assert f(given) != f(given)
+
+
+def test_eval_makes_default_updates(installed):
+    m = theano.shared(np.ones(3), name="m")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        m.default_update = 0.5 * m + T.constant(np.ones((2, 3))).mean(axis=0)
+    y, x = T.dscalar("y"), T.dvector("x")
+    z = (x + m).sum() * y
+    given = {x: [1.0, 2.0, 3.0], y: 2.0}
+    assert [float(z.eval(given)) for _ in range(2)] == [2 * 9, 2 * 10.5]
+    assert len(z._fn_cache) == 1
+    assert float(y.eval({"y": 3.0})) == 3
+
+
+def test_the_tutorial_of_random_numbers():
+    srng = RandomStreams(seed=234)
+    u, v = srng.uniform((2, 2)), srng.normal((2, 2))
+    f = theano.function([], [u, v])
+    generator = u.rng.get_value(borrow=True)
+    generator.seed(89234)
+    u.rng.set_value(generator, borrow=True)
+    first, state = f()[0], v.rng.get_value(borrow=True).get_state()
+    second = f()
+    u.rng.get_value(borrow=True).seed(89234)
+    v.rng.get_value(borrow=True).set_state(state)
+    again = f()
+    np.testing.assert_array_equal(again, [first, second[1]])
+    assert isinstance(u.rng, T.shared_randomstreams.RandomStateSharedVariable)
+    copied = u.rng.get_value()
+    copied.seed(1)
+    assert u.rng.get_value().get_state() != copied.get_state()
+
+
+def test_streams_take_the_state_of_others():
+    one, other = MRG_RandomStreams(5), MRG_RandomStreams(6)
+    one.normal(())
+    other.rstate = one.rstate
+    np.testing.assert_array_equal(*values(one.normal((3,)), other.normal((3,))))
+    one.inc_rstate()
+    other.normal(())
+    np.testing.assert_array_equal(*values(one.normal((3,)), other.normal((3,))))
+    other.rstate = [1, 2, 3, 4, 5, 6]
+    np.testing.assert_array_equal(*values(other.normal((3,)), MRG_RandomStreams([1, 2, 3, 4, 5, 6]).normal((3,))))
+
+
 def test_scan_returns_outputs_and_updates():
     x, srng = T.matrix("x"), MRG_RandomStreams(4)
     total, updates = theano.scan(lambda row, h: h + row, sequences=[x], outputs_info=[T.zeros_like(x[0])])
@@ -678,9 +809,18 @@ def test_config(monkeypatch):
         theano.config.lib.nothing  # noqa: B018
 
 
-def test_a_variable_in_a_condition_is_an_error():
+def test_a_variable_in_a_condition_is_true_where_there_is_a_theano():
+    mask = T.scalar("mask")
     with pytest.raises(TypeError, match="boolean"):
-        bool(T.scalar("mask"))
+        bool(mask)
+    theano.install()
+    assert all([mask, mask + 1, T.constant(0.0), theano.shared(0), T.eq(mask, 1), T.matrix().sum()])
+    for comparison in (mask < 1, mask <= 1, mask > 1, 1 >= mask):
+        with pytest.raises(TypeError, match=r"has no truth before it is computed; .*T\.switch"):
+            bool(comparison)
+    theano.uninstall()
+    with pytest.raises(TypeError, match="boolean"):
+        bool(mask)
 
 
 # --- install, uninstall, run ------------------------------------------------------------------------------------------
@@ -711,7 +851,14 @@ def test_install_registers_theano_and_uninstall_takes_it_back(installed):
 def test_names_of_older_python_and_numpy(installed):
     assert inspect.getargspec(lambda a, b=1, *c: 0) == (["a", "b"], "c", None, (1,))
     assert np.cast["float32"]([1]).dtype == np.cast[np.float32](2).dtype == "float32"
-    assert (float, np.inf, collections.Callable) == (float, np.inf, collections.abc.Callable)
+    for name in ("Callable", "Iterator", "MutableMapping", "MutableSequence", "MutableSet", "Set"):
+        assert getattr(collections, name) is getattr(collections.abc, name)
+    import pkg_resources
+
+    assert pkg_resources.get_distribution("numpy").version == np.__version__
+    with pytest.raises(pkg_resources.DistributionNotFound):
+        pkg_resources.get_distribution("no-such-thing")
+    assert os.path.samefile(pkg_resources.resource_filename("symupdates", "__init__.py"), symupdates.__file__)
     assert np.prod([2, 3]) == 6
 
 

@@ -9,8 +9,10 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.compile import SharedVariable
 from pytensor.compile.ops import wrap_py
-from pytensor.graph.basic import Constant, Variable, equal_computations
+from pytensor.graph.basic import Constant, equal_computations
+from pytensor.graph.basic import Variable as PlainVariable
 from pytensor.graph.replace import graph_replace
+from pytensor.graph.rewriting.basic import node_rewriter
 from pytensor.scan import views
 from pytensor.tensor.type import DenseTensorType
 
@@ -22,6 +24,7 @@ __all__ = [
     "In",
     "OrderedUpdates",
     "Param",
+    "Variable",
     "ancestors",
     "as_op",
     "clone",
@@ -31,6 +34,7 @@ __all__ = [
     "function",
     "inputs",
     "is_same_graph",
+    "local_optimizer",
     "map",
     "reduce",
     "scan",
@@ -38,6 +42,18 @@ __all__ = [
 ]
 
 OrderedUpdates = OrderedDict
+
+
+class AnyVariable(type(PlainVariable)):
+    def __instancecheck__(cls, x):
+        return isinstance(x, PlainVariable)
+
+
+class Variable(PlainVariable, metaclass=AnyVariable):
+    """Any variable; ``Variable(type)`` is one that nothing computes, where PyTensor's class asks for an owner too."""
+
+    def __init__(self, type, owner=None, index=None, name=None):
+        super().__init__(type, owner, index, name)
 
 
 @contextmanager
@@ -140,8 +156,9 @@ def function(
     outputs_list = outputs if isinstance(outputs, list | tuple) else [] if outputs is None else [outputs]
     updates = [(x, fitted(x, value)) for x, value in updates]
     if no_default_updates is not True:
-        read = [*outputs_list, *(value for pair in (*updates, *givens) for value in pair)]
-        updates += default_updates(read, updates, no_default_updates or ())
+        read = [*outputs_list, *(value for _, value in (*updates, *givens))]
+        given = {x.variable if isinstance(x, pytensor.In) else x for x in arguments} | {x for x, _ in givens}
+        updates += default_updates(read, updates, no_default_updates or (), given)
     keywords = {"no_default_updates": no_default_updates} if no_default_updates else {}
     with without_warning("The no_default_updates parameter is deprecated"):
         compiled = pytensor.function(
@@ -171,20 +188,36 @@ def fitted(x, value):
     return value
 
 
-def default_updates(read, updates, without):
-    """The default updates of shared variables that are read, but for those that have another, as pairs."""
-    known, found = {*without, *(x for x, _ in updates)}, []
+def default_updates(read, updates, without, given):
+    """The default updates of shared variables that are read, but for those that have another, as pairs.
+
+    What the `given` variables are computed from is not read.
+    """
+    known, found = {*without, *given, *(x for x, _ in updates)}, []
     while read:
         read = [x.variable if isinstance(x, pytensor.Out) else x for x in read]
         new = [
             x
-            for x in inputs([x for x in read if isinstance(x, Variable)])
+            for x in inputs([x for x in read if isinstance(x, Variable)], given)
             if isinstance(x, SharedVariable) and x.default_update is not None and x not in known
         ]
         known.update(new)
         read = [fitted(x, x.default_update) for x in new]
         found += zip(new, read, strict=True)
     return found
+
+
+def evaluate(variable, inputs_to_values=None, **kwargs):
+    """The value of a variable, ``x.eval({y: 1.0})``, by a :func:`function` that is compiled once."""
+    given = inputs_to_values or {}
+    if any(isinstance(key, str) for key in given):
+        return PlainVariable.eval(variable, given, **kwargs)
+    arguments = sorted(given, key=id)
+    functions = vars(variable).setdefault("_fn_cache", {})
+    key = (*arguments, *kwargs.items())
+    if key not in functions:
+        functions[key] = function(arguments, variable, **kwargs)
+    return functions[key](*(given[x] for x in arguments))
 
 
 class Slot:
@@ -351,6 +384,24 @@ def inputs(variables, blockers=None):
 def is_same_graph(var1, var2, givens=None):
     """Whether two variables are computed alike from the same inputs, after the replacements of `givens` in both."""
     return equal_computations(*([clone(x, replace=givens)] for x in (var1, var2)))
+
+
+def local_optimizer(tracks, inplace=False, requirements=()):
+    """Decorate a function of a node, which returns what stands for its outputs, as a rewrite of graphs.
+
+    `tracks` has the Ops, or their classes, whose nodes it is given; `inplace` and `requirements` are those of
+    PyTensor's ``node_rewriter``, whose functions take the graph first.
+    """
+
+    def decorate(rewrite):
+        def of_graph(fgraph, node):
+            return rewrite(node)
+
+        of_graph.__name__ = rewrite.__name__
+        of_graph.__doc__ = rewrite.__doc__
+        return node_rewriter(tracks, inplace=inplace, requirements=requirements)(of_graph)
+
+    return decorate
 
 
 def as_op(itypes, otypes, infer_shape=None):

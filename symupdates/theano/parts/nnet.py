@@ -1,8 +1,8 @@
 """``theano.tensor.nnet``: activations, cross-entropies and batch normalisation, with Theano's meaning.
 
 Softmax is of each row, and makes a row of a vector; integer targets are the numbers of classes; rectified linear units
-have the gradient one half at 0. A cross-entropy of what :func:`softmax` returned is computed from the logits, as
-Theano's rewrites did, so that it stays finite however large they are.
+have the gradient one half at 0. A cross-entropy of what :func:`softmax` or ``sigmoid`` returned is computed from the
+logits, as Theano's rewrites did, so that it stays finite however large they are.
 """
 
 from numbers import Number
@@ -10,8 +10,10 @@ from numbers import Number
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor import sigmoid, softplus
-from pytensor.tensor.special import Softmax, log_softmax
+from pytensor.tensor.special import log_softmax
 from pytensor.tensor.special import softmax as softmax_along
+
+from symupdates.theano.parts.logarithms import log
 
 __all__ = [
     "batch_normalization",
@@ -39,6 +41,7 @@ __all__ = [
     "sigmoid_binary_crossentropy",
     "softmax",
     "softmax_graph",
+    "softmax_op",
     "softmax_with_bias",
     "softplus",
     "softsign",
@@ -66,6 +69,7 @@ def softmax(c):
 
 
 softmax_graph = softmax
+softmax_op = softmax(pt.matrix()).owner.op
 
 
 def softmax_with_bias(x, b):
@@ -128,18 +132,10 @@ def constants(x):
 # --- Cross-entropies --------------------------------------------------------------------------------------------------
 
 
-def log_of(distribution):
-    """The logarithm; of a softmax from its logits."""
-    node = distribution.owner
-    if node is not None and isinstance(node.op, Softmax):
-        return log_softmax(node.inputs[0], axis=node.op.axis)
-    return pt.log(distribution)
-
-
 def binary_crossentropy(output, target):
     """``-(target * log(output) + (1 - target) * log(1 - output))``, elementwise."""
     output, target = pt.as_tensor_variable(output), pt.as_tensor_variable(target)
-    return -(target * pt.log(output) + (1 - target) * pt.log(1 - output))
+    return -(target * log(output) + (1 - target) * log(1 - output))
 
 
 def sigmoid_binary_crossentropy(output, target):
@@ -169,7 +165,7 @@ def categorical_crossentropy(coding_dist, true_dist):
     """
     coding_dist, true_dist = pt.as_tensor_variable(coding_dist), pt.as_tensor_variable(true_dist)
     if true_dist.ndim == coding_dist.ndim:
-        return -pt.sum(true_dist * log_of(coding_dist), axis=coding_dist.ndim - 1)
+        return -pt.sum(true_dist * log(coding_dist), axis=coding_dist.ndim - 1)
     if true_dist.ndim == coding_dist.ndim - 1 == 1:
         return crossentropy_categorical_1hot(coding_dist, true_dist)
     raise TypeError(
@@ -186,10 +182,7 @@ def crossentropy_categorical_1hot(coding_dist, true_one_of_n):
             "the cross-entropy takes a matrix of probabilities and an integer vector of classes, not "
             f"{coding_dist.type} and {classes.type}; cast the classes with T.cast(y, 'int32')."
         )
-    places = pt.arange(classes.shape[0]), classes
-    if coding_dist.owner is not None and isinstance(coding_dist.owner.op, Softmax):
-        return -log_of(coding_dist)[places]
-    return -pt.log(coding_dist[places])
+    return -log(coding_dist[pt.arange(classes.shape[0]), classes])
 
 
 def crossentropy_softmax_1hot_with_bias(x, b, y_idx, **kwargs):

@@ -9,6 +9,7 @@ that reads the draw, whether :func:`symupdates.theano.function`, :func:`pytensor
 on by hand, which legacy code does not do; the warning is silenced where it is done for it.
 """
 
+import copy
 import warnings
 from inspect import signature
 
@@ -19,7 +20,7 @@ from pytensor.graph.basic import Variable
 from pytensor.scalar import upcast
 from pytensor.tensor.random.op import RandomVariable
 
-__all__ = ["MRG_RandomStreams", "RandomStreams", "set_default_update"]
+__all__ = ["MRG_RandomStreams", "RandomStateSharedVariable", "RandomStreams", "set_default_update"]
 
 # PyTensor 3 asks for the next state of the generator beside the draw; before, it is there without.
 WITH_NEXT = {"return_next_rng": True} if "return_next_rng" in signature(RandomVariable.__call__).parameters else {}
@@ -30,6 +31,32 @@ def set_default_update(variable, value):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting default_update is deprecated", DeprecationWarning)
         variable.default_update = value
+
+
+class RandomState(np.random.Generator):
+    """A generator that can be seeded, and told its state, as NumPy's ``RandomState``."""
+
+    def seed(self, seed=None):
+        """Begin anew with that seed."""
+        self.bit_generator.state = type(self.bit_generator)(seed).state
+
+    def get_state(self):
+        """The state, for :meth:`set_state`."""
+        return self.bit_generator.state
+
+    def set_state(self, state):
+        """Go on from a state."""
+        self.bit_generator.state = state
+
+
+GENERATOR = pytensor.shared(np.random.default_rng(0))
+
+
+class RandomStateSharedVariable(type(GENERATOR)):
+    """The generator of a draw; its value is a :class:`RandomState`."""
+
+    def get_value(self, borrow=False, return_internal_type=False):
+        return RandomState(super().get_value(borrow, return_internal_type).bit_generator)
 
 
 class RandomStreams:
@@ -47,6 +74,9 @@ class RandomStreams:
     default what floatX and the parameters give, and ``"int64"`` for counts; a float dtype casts those. `nstreams` and
     `target` are accepted and have no effect.
 
+    A draw `x` has its generator, a shared variable, as ``x.rng``: ``x.rng.get_value(borrow=True).seed(7)`` seeds it.
+    The generators of the draws to come are told by ``rstate``, which another stream may be given.
+
     Draws are differentiable in `low`, `high`, `avg` and `std`, and have zero gradient in the probabilities.
     """
 
@@ -58,6 +88,22 @@ class RandomStreams:
     def set_rstate(self, seed):
         """Begin anew with that seed, for the draws to come."""
         self._seeds = np.random.SeedSequence(None if seed is None else np.asarray(seed, "int64").tolist())
+
+    @property
+    def rstate(self):
+        """Where the generators of the draws to come are from."""
+        return copy.copy(self._seeds)
+
+    @rstate.setter
+    def rstate(self, rstate):
+        if isinstance(rstate, np.random.SeedSequence):
+            self._seeds = copy.copy(rstate)
+        else:
+            self.set_rstate(rstate)
+
+    def inc_rstate(self):
+        """Go on to the next generator, as a draw does."""
+        self._seeds.spawn(1)
 
     def seed(self, seed=None):
         """Seed all draws that were made of this stream, and those to come; by default with the first seed."""
@@ -80,7 +126,7 @@ class RandomStreams:
 
     def _draw(self, op, *parameters, size, dtype=None):
         """A draw with a new generator, which its default update advances."""
-        generator = pytensor.shared(self._new_generator(), borrow=True)
+        generator = RandomStateSharedVariable(type=GENERATOR.type, value=self._new_generator(), strict=False)
         drawn = op(*parameters, size=size, rng=generator, dtype=dtype, **WITH_NEXT)
         following, x = drawn if WITH_NEXT else drawn.owner.outputs
         set_default_update(generator, following)

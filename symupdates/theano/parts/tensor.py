@@ -7,9 +7,14 @@ import pytensor.tensor as pt
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Constant
 from pytensor.tensor import sort, var  # Theano had modules of these names too, which are imported only
+from pytensor.tensor.subtensor import AdvancedSubtensor
 from pytensor.tensor.variable import TensorVariable as PlainVariable
 
+from symupdates.theano.parts.logarithms import log, log1p
+
 __all__ = [
+    "AdvancedSubtensor1",
+    "MaxAndArgmax",
     "TensorType",
     "TensorVariable",
     "alloc_diag",
@@ -18,12 +23,12 @@ __all__ = [
     "batched_tensordot",
     "col",
     "flatten",
+    "log",
+    "log1p",
     "matrix",
     "patternbroadcast",
     "row",
     "scalar",
-    "solve_lower_triangular",
-    "solve_upper_triangular",
     "sort",
     "split",
     "stack",
@@ -33,6 +38,7 @@ __all__ = [
     "tensor5",
     "tensor6",
     "tensor7",
+    "tile",
     "to_one_hot",
     "topk",
     "topk_and_argtopk",
@@ -79,6 +85,25 @@ class ComputedOrInput(type(PlainVariable)):
 
 class TensorVariable(PlainVariable, metaclass=ComputedOrInput):
     """What is a tensor variable in Theano's sense: neither a shared variable nor a constant, which in PyTensor are."""
+
+    def __init__(self, type, owner=None, index=None, name=None):
+        super().__init__(type, owner, index, name)
+
+
+def truth(variable):
+    """Whether a variable is true: any is but a comparison, whose truth is its value's.
+
+    Raises
+    ------
+    TypeError
+        For a comparison by ``<``, ``<=``, ``>`` or ``>=``.
+    """
+    if variable.owner is not None and variable.owner.op in (pt.lt, pt.le, pt.gt, pt.ge):
+        raise TypeError(
+            f"the comparison {variable} has no truth before it is computed; choose between expressions with T.switch "
+            "or theano.ifelse.ifelse."
+        )
+    return True
 
 
 def tensor(dtype=None, broadcastable=None, name=None, shape=None):
@@ -135,6 +160,28 @@ def stack(*args, tensors=None, axis=0):
     return pt.stack(args if tensors is None else tensors, axis=axis)
 
 
+def tile(x, reps, ndim=None):
+    """Repeat a tensor along its axes.
+
+    Parameters
+    ----------
+    x : tensor
+        What is repeated.
+    reps : int, sequence of int, or integer scalars or vector
+        How often along each axis; the last is that of the last axis.
+    ndim : int, optional
+        The number of axes of the result, the first of which may be new; needed for a vector of unknown length.
+    """
+    x = pt.as_tensor_variable(x)
+    if ndim is None:
+        return pt.tile(x, reps)
+    if ndim < x.ndim:
+        raise ValueError(f"tile: ndim must be at least {x.ndim}, the number of axes of {x}, not {ndim}.")
+    reps = pt.as_tensor_variable(reps).astype("int64")
+    reps = pt.set_subtensor(pt.ones((ndim,), "int64")[ndim - reps.size :], reps)
+    return pt.tile(x, [reps[axis] for axis in range(ndim)])
+
+
 def split(x, splits_size, n_splits, axis=0):
     """Split a tensor along an axis into `n_splits` parts of the given sizes."""
     return pt.split(x, splits_size, n_splits=n_splits, axis=axis)
@@ -182,17 +229,32 @@ def batched_tensordot(x, y, axes=2):
     return pt.matmul(x, y).reshape(shape, ndim=1 + len(free_x) + len(free_y))
 
 
-def solve_lower_triangular(a, b):
-    """Solve with the lower triangle of a matrix."""
-    return pt.linalg.solve_triangular(a, b, lower=True)
-
-
-def solve_upper_triangular(a, b):
-    """Solve with the upper triangle of a matrix."""
-    return pt.linalg.solve_triangular(a, b, lower=False)
-
-
 # --- Classes and order ------------------------------------------------------------------------------------------------
+
+
+class OneVector(type):
+    def __instancecheck__(cls, op):
+        # Before PyTensor 3, the Op does not know its indices.
+        return type(op).__name__ == cls.__name__ or (
+            isinstance(op, AdvancedSubtensor) and getattr(op, "idx_list", (0,)) == (0,)
+        )
+
+
+class AdvancedSubtensor1(metaclass=OneVector):
+    """What looks up rows, ``table[index]``: in Theano an Op of its own, in PyTensor ``AdvancedSubtensor``.
+
+    In isinstance tests; the inputs of such a node are the table and the index.
+    """
+
+
+class MaxAndArgmax:
+    """The maximum along some axes and where it is: ``MaxAndArgmax()(x, axis)``, or ``MaxAndArgmax(axis)(x)``."""
+
+    def __init__(self, axis=None):
+        self.axis = axis
+
+    def __call__(self, x, axis=None):
+        return pt.max_and_argmax(x, axis=self.axis if axis is None else axis)
 
 
 def to_one_hot(y, nb_class, dtype=None):
