@@ -70,12 +70,19 @@ every_backend = pytest.mark.parametrize(
 )
 
 
-def on_backends(rows, kinds):
-    """Parametrize a test by a row of a table, a backend and a dtype; the rows of `kinds` are for all backends first."""
+def on_backends(rows, kinds, in_ci=None):
+    """Parametrize a test by a row of a table, a backend and a dtype; the rows of `kinds` are for all backends first.
+
+    Where others than JAX take too long for the rows, CI has only those `in_ci` on them.
+    """
+
+    def marks(row, backend, dtype):
+        too_long = in_ci is not None and row.name not in in_ci and backend != "JAX"
+        return marks_of(backend, dtype, BACKENDS if row.name in kinds else ()) + [pytest.mark.full] * too_long
+
     cases = [
-        pytest.param(row, *pair, id=f"{row.name}-{'-'.join(pair)}", marks=marks_of(*pair, first))
+        pytest.param(row, *pair, id=f"{row.name}-{'-'.join(pair)}", marks=marks(row, *pair))
         for row in rows
-        for first in [BACKENDS if row.name in kinds else ()]
         for pair in ALL_BACKENDS_AND_DTYPES
     ]
     return pytest.mark.parametrize(("row", "backend", "dtype"), cases)

@@ -65,6 +65,7 @@ def test_every_transform_has_a_case():
     assert {transform.__name__ for transform, _, _ in CASES} | random == set(gradients.__all__)
 
 
+@pytest.mark.once
 def test_numbers(backend_and_dtype, params):
     """All of them in one function: values, shapes and dtypes, at run time too, whatever floatX is."""
     backend, floatx = backend_and_dtype
@@ -88,6 +89,7 @@ def test_numbers(backend_and_dtype, params):
             )
 
 
+@pytest.mark.once
 def test_within_the_bound_nothing_changes(backend, params):
     """To the last bit, which Lasagne's total_norm_constraint does not keep."""
     grads = [pt.tensor(shape=g.shape, dtype=g.dtype) for g in GIVEN]

@@ -90,6 +90,7 @@ def regression(dtype="float64"):
 # --- The numbers ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.ci
 @rules(pytest.mark.full, kinds={"adam", "rprop", "muon", "sgnht"})
 def test_rules(row):

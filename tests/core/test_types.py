@@ -72,6 +72,7 @@ JAX_PROGRAM = """
 """
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 @pytest.mark.parametrize(
     "dtype, x64, trained_in",
@@ -107,6 +108,7 @@ def test_a_float32_model_under_floatx_float64_has_no_float64_arithmetic(backend)
     assert W.get_value().dtype == "float32"
 
 
+@pytest.mark.once
 def test_a_sum_in_the_loss_does_not_turn_parameters_into_float64(backend):
     """On JAX, a float32 sum returns a float64, and so does the gradient of a bias."""
     rng = np.random.default_rng(0)

@@ -13,6 +13,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.full
 def test_the_chain_is_nearer_to_the_posterior_than_the_default(tmp_path):
     options = ["--quick", "--plot", "elbo.png"] if not FULL else ["--plot", "elbo.png"]
     output = run("pymc_hierarchical.py", *options, folder=tmp_path)

@@ -317,6 +317,7 @@ def test_levenberg_marquardt_at_a_minimum():
     assert abs(at_end[0]) < 1e-6 and at_end[1:] == [2.0**46, 2.0**46]
 
 
+@pytest.mark.once
 def test_the_natural_gradient_is_gauss_newton_of_natural_parameters():
     """Of a softmax's logits (Martens, 2020, section 9.2)."""
     rng = np.random.default_rng(0)

@@ -20,7 +20,7 @@ from pytensor.graph.traversal import ancestors, graph_inputs
 from symupdates.core import is_state
 
 every_rule = rules(rows=LOSS_ROWS)
-every_rule_in_ci = rules(pytest.mark.ci, rows=LOSS_ROWS, kinds=LOSS_KINDS)
+every_rule_once = rules(pytest.mark.ci, pytest.mark.once, rows=LOSS_ROWS, kinds=LOSS_KINDS)
 START = np.random.default_rng(5).normal(size=9)
 NAMES = ("W", "b", "s")
 PARTS = [slice(end - size, end) for end, size in zip(np.cumsum(SIZES), SIZES, strict=True)]
@@ -199,7 +199,7 @@ def test_numbers(row):
         runs.check(PYTHON)
 
 
-@on_backends(LOSS_ROWS, ())
+@on_backends(LOSS_ROWS, (), in_ci={"sam", "adahessian", "gauss_newton", "lbfgs"})
 def test_numbers_on_backends(row, backend, dtype):
     """With all hyper-parameters scheduled, where floatX is the other dtype."""
     with pytensor.config.change_flags(floatX={"float32": "float64", "float64": "float32"}[dtype]):
@@ -208,7 +208,7 @@ def test_numbers_on_backends(row, backend, dtype):
         runs.check(backend)
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_floatx_does_not_matter(row):
     """The expressions are the same."""
     graphs = []
@@ -235,7 +235,7 @@ def test_gradients_are_refused_if_they_are_not_enough(row):
             row.rule(given, params, **row.arguments(z))
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_keys(row):
     """A fresh OrderedDict; keys in the documented order, unique, named and tagged; values of their keys' types."""
     params = new_params(("float32", "float64", "float32"))
@@ -263,7 +263,7 @@ def test_keys(row):
     assert [v.name for v in again] == [v.name for v in updates]
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_a_schedule_brings_one_clock(row):
     params = new_params()
     seen = []
@@ -280,7 +280,7 @@ def test_a_schedule_brings_one_clock(row):
     assert all(is_state(v) and v.tag.symupdates.parameter is None for v in list(updates)[list(updates).index(clock) :])
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_every_shared_variable_that_moves_is_a_key(row):
     """The dict is closed: what its expressions read is a key, a hyper-parameter or of the loss."""
     params = new_params()
@@ -290,7 +290,7 @@ def test_every_shared_variable_that_moves_is_a_key(row):
     assert read == {*updates, *rates.values()}
 
 
-@every_rule_in_ci
+@every_rule_once
 @every_floatx
 def test_a_float32_parameter_has_float32_arithmetic(row, floatx):
     with pytensor.config.change_flags(floatX=floatx):
@@ -300,7 +300,7 @@ def test_a_float32_parameter_has_float32_arithmetic(row, floatx):
         assert dtypes <= {"float32", "int64", "int8", "uint32", "uint8", "bool", "int32"}
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_the_function_itself(row):
     """Partials, defaults and the signature."""
     parameters = list(signature(row.rule).parameters.values())
@@ -343,7 +343,7 @@ def test_at_rest(row):
     np.testing.assert_array_equal(p.get_value(), 0)
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_resume_in_a_new_dict(row):
     """State carried over by name into a dict built anew continues the run bit for bit."""
     losses = list(oracles.losses(6, same=row.same))

@@ -250,6 +250,7 @@ def test_ademamix_warm_up():
     np.testing.assert_allclose(end - start, -0.001 * np.sign(GIVEN), rtol=1e-12)
 
 
+@pytest.mark.once
 @pytest.mark.ci
 def test_optimism_ends_the_circles():
     """x y, minimised by x and maximised by y: Adam circles away from its solution at 0, optimistic Adam gets there."""

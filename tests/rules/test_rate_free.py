@@ -35,6 +35,7 @@ def trained(updates, steps, inputs=(), mode=PYTHON):
 # --- The rate is found ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("exponent", [-6, *(pytest.param(x, marks=pytest.mark.ci) for x in range(-5, 1))])
 @pytest.mark.parametrize(
     "rule, first",
@@ -272,6 +273,7 @@ def expected_path(p, value, gradient, steps, **hyper):
     return states[1:]
 
 
+@pytest.mark.once
 @pytest.mark.ci
 @every_floatx
 def test_polyak_step_on_every_backend(backend, floatx):
@@ -367,6 +369,7 @@ def test_mechanic_is_that_of_optax(case):
         np.testing.assert_allclose(expected[t - 1], golden, rtol=1e-12, atol=0)
 
 
+@pytest.mark.once
 @pytest.mark.ci
 @every_floatx
 def test_mechanic_on_every_backend(backend, floatx):
@@ -401,6 +404,7 @@ def test_mechanic_on_every_backend(backend, floatx):
                 assert_close(variable.get_value(), np.array(path), 100 * TOLERANCE[dtype], f"{slot}, {dtype}, step {t}")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("exponent", [*(pytest.param(n, marks=pytest.mark.ci) for n in range(-3, 3)), 3])
 def test_mechanic_corrects_any_rate(exponent):
     p = pytensor.shared(np.zeros(4), name="p")

@@ -107,6 +107,7 @@ def test_two_processes_have_the_numbers_of_one(alone, tmp_path):
         )
 
 
+@pytest.mark.once
 def test_a_run_of_one_process_goes_on_with_two(alone, tmp_path):
     """Each with its own rows of the batches."""
     file = tmp_path / "run"
@@ -117,6 +118,7 @@ def test_a_run_of_one_process_goes_on_with_two(alone, tmp_path):
         assert_same(result, alone, begin=5)
 
 
+@pytest.mark.once
 def test_a_process_that_dies_ends_the_others(alone, tmp_path):
     """They end with an error, no later than the heartbeat; the last checkpoint is whole."""
     file = tmp_path / "run"
