@@ -42,9 +42,9 @@ def install():
     -----
     Beside ``theano``:
 
-    * ``lasagne.updates`` is :mod:`symupdates`. Lasagne 0.1 asks ``pkg_resources`` for its version; while it is
-      imported, and no longer, there is one that knows that. ``lasagne.layers.dnn`` is imported as if there were a GPU
-      with cuDNN, and computes wherever the rest does.
+    * ``lasagne.updates`` is :mod:`symupdates`. Lasagne 0.1 asks ``pkg_resources`` for its version, and gets ours while
+      it is imported, even where there is another. ``lasagne.layers.dnn`` is imported as if there were a GPU with cuDNN,
+      and computes wherever the rest does.
     * Names that Python 3.11, Python 3.10 and NumPy 2 dropped are there again, where they are missing:
       ``inspect.getargspec``, ``collections.Callable`` and others of :mod:`collections.abc`, ``numpy.cast``,
       ``numpy.float`` and others. They mean what they did, and nothing that exists is changed. The list is
@@ -82,7 +82,7 @@ def install():
         if not has(holder, name):
             setattr(holder, name, value)
             ADDED.append((holder, name))
-    if importlib.util.find_spec("pkg_resources") is None:
+    if sys.modules.get("pkg_resources") is None and importlib.util.find_spec("pkg_resources") is None:
         sys.modules["pkg_resources"] = PKG_RESOURCES
     warnings.filterwarnings("ignore", "Setting default_update is deprecated", DeprecationWarning)
 

@@ -2,7 +2,7 @@
 
 import collections
 import copy
-import importlib
+import importlib.util
 import inspect
 import os
 import subprocess
@@ -853,13 +853,21 @@ def test_names_of_older_python_and_numpy(installed):
     assert np.cast["float32"]([1]).dtype == np.cast[np.float32](2).dtype == "float32"
     for name in ("Callable", "Iterator", "MutableMapping", "MutableSequence", "MutableSet", "Set"):
         assert getattr(collections, name) is getattr(collections.abc, name)
+    assert np.prod([2, 3]) == 6
+
+
+def test_pkg_resources_where_there_are_none(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pkg_resources", None)
+    theano.install()
     import pkg_resources
 
     assert pkg_resources.get_distribution("numpy").version == np.__version__
     with pytest.raises(pkg_resources.DistributionNotFound):
         pkg_resources.get_distribution("no-such-thing")
     assert os.path.samefile(pkg_resources.resource_filename("symupdates", "__init__.py"), symupdates.__file__)
-    assert np.prod([2, 3]) == 6
+    theano.uninstall()
+    assert "pkg_resources" not in sys.modules
 
 
 def test_install_refuses_a_real_theano(monkeypatch, tmp_path):

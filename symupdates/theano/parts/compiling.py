@@ -182,7 +182,11 @@ def function(
 
 def fitted(x, value):
     """A next value in the static shape of its shared variable, of which PyTensor knows more than Theano did."""
-    if isinstance(value, Variable) and isinstance(value.type, DenseTensorType) and isinstance(x.type, DenseTensorType):
+    if (
+        isinstance(value, PlainVariable)
+        and isinstance(value.type, DenseTensorType)
+        and isinstance(x.type, DenseTensorType)
+    ):
         if value.dtype == x.dtype and value.ndim == x.ndim:
             return like(x, value)
     return value
@@ -198,7 +202,7 @@ def default_updates(read, updates, without, given):
         read = [x.variable if isinstance(x, pytensor.Out) else x for x in read]
         new = [
             x
-            for x in inputs([x for x in read if isinstance(x, Variable)], given)
+            for x in inputs([x for x in read if isinstance(x, PlainVariable)], given)
             if isinstance(x, SharedVariable) and x.default_update is not None and x not in known
         ]
         known.update(new)
@@ -208,14 +212,13 @@ def default_updates(read, updates, without, given):
 
 
 def evaluate(variable, inputs_to_values=None, **kwargs):
-    """The value of a variable, ``x.eval({y: 1.0})``, by a :func:`function` that is compiled once."""
+    """The value of a variable, ``x.eval({y: 1.0})``, by a :func:`function` that it keeps for the next time."""
     given = inputs_to_values or {}
     if any(isinstance(key, str) for key in given):
         return PlainVariable.eval(variable, given, **kwargs)
     arguments = sorted(given, key=id)
-    functions = vars(variable).setdefault("_fn_cache", {})
-    key = (*arguments, *kwargs.items())
-    if key not in functions:
+    functions = {} if kwargs else vars(variable).setdefault("_fn_cache", {})
+    if (key := tuple(arguments)) not in functions:
         functions[key] = function(arguments, variable, **kwargs)
     return functions[key](*(given[x] for x in arguments))
 
@@ -411,7 +414,7 @@ def as_op(itypes, otypes, infer_shape=None):
 
 def dot(left, right):
     """The product of matrices or vectors, dense or sparse."""
-    if any(isinstance(x, Variable) and not isinstance(x.type, DenseTensorType) for x in (left, right)):
+    if any(isinstance(x, PlainVariable) and not isinstance(x.type, DenseTensorType) for x in (left, right)):
         from pytensor import sparse
 
         return sparse.dot(left, right)

@@ -49,7 +49,7 @@ class RandomState(np.random.Generator):
         self.bit_generator.state = state
 
 
-GENERATOR = pytensor.shared(np.random.default_rng(0))
+GENERATOR = pytensor.shared(np.random.default_rng(0))  # of a class that each PyTensor has in another place
 
 
 class RandomStateSharedVariable(type(GENERATOR)):
