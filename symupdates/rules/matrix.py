@@ -114,8 +114,9 @@ def adafactor(
     torch has no :math:`\epsilon_1` in the averages but bounds the roots by its own from below: with zero for both, it
     is the same. keras is the same, but its ``relative_step=False`` has no effect, and for each matrix it holds the
     product of :math:`r` and :math:`c` as state, too. optax is ``relative_step=False`` and
-    ``min_dim_size_to_factor=128`` here; it computes :math:`\beta_t` in float32, and factors the two longest axes. Their
-    weight decay is not here: see :func:`~symupdates.apply_weight_decay`.
+    ``min_dim_size_to_factor=128`` here, and factors the two longest axes. In float64, they agree with this to seven
+    digits only: optax computes :math:`\beta_t` in float32, and keras means and norms. Their weight decay is not here:
+    see :func:`~symupdates.apply_weight_decay`.
 
     State: ``r`` and ``c``, zero at first, of the parameter's shape without its last axis and without the one before it;
     or ``v``, of its shape; of its dtype. ``t``, an int64 scalar, one for all parameters, the number of updates made.
@@ -245,7 +246,7 @@ def muon(
     same for the transposed matrices, to the place of :math:`\epsilon`. keras is the same with ``consistent_rms=0.2``,
     where :math:`\epsilon` does not matter: its momentum is a sum, of 20 times the length. So is optax with
     ``nesterov=False``; else it corrects both parts of :math:`u` for their start at zero, which makes another direction
-    of the first steps.
+    of the first steps. In float64, keras agrees with this to seven digits only: it takes norms in float32.
 
     State: ``m``, zero at first, of the matrix's shape and dtype. That of `others` is as they name it.
     Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
