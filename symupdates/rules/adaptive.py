@@ -550,7 +550,8 @@ def madgrad(
     memory of the parameter.
 
     optax: ``contrib.madgrad(learning_rate, momentum, eps)``, which like the authors' code adds its epsilon to the rate
-    as well: to step as they do, give ``learning_rate + epsilon``. torch and keras do not have it.
+    as well: to step as they do, give ``learning_rate + epsilon``. It takes :math:`\sqrt t` in float32, so that in
+    float64 its steps agree with these to seven digits. torch and keras do not have it.
 
     State: ``x0``, the parameter's value at first and for good; ``s`` and ``nu``, zero at first; all of the parameter's
     shape and dtype; ``t``, an int64 scalar, the number of updates made. Hyper-parameters, partials and errors are as

@@ -114,8 +114,9 @@ def adafactor(
     torch has no :math:`\epsilon_1` in the averages but bounds the roots by its own from below: with zero for both, it
     is the same. keras is the same, but its ``relative_step=False`` has no effect, and for each matrix it holds the
     product of :math:`r` and :math:`c` as state, too. optax is ``relative_step=False`` and
-    ``min_dim_size_to_factor=128`` here; it computes :math:`\beta_t` in float32, and factors the two longest axes. Their
-    weight decay is not here: see :func:`~symupdates.apply_weight_decay`.
+    ``min_dim_size_to_factor=128`` here, and factors the two longest axes. In float64, they agree with this to seven
+    digits only: optax computes :math:`\beta_t` in float32, and keras means and norms. Their weight decay is not here:
+    see :func:`~symupdates.apply_weight_decay`.
 
     State: ``r`` and ``c``, zero at first, of the parameter's shape without its last axis and without the one before it;
     or ``v``, of its shape; of its dtype. ``t``, an int64 scalar, one for all parameters, the number of updates made.
@@ -245,7 +246,7 @@ def muon(
     same for the transposed matrices, to the place of :math:`\epsilon`. keras is the same with ``consistent_rms=0.2``,
     where :math:`\epsilon` does not matter: its momentum is a sum, of 20 times the length. So is optax with
     ``nesterov=False``; else it corrects both parts of :math:`u` for their start at zero, which makes another direction
-    of the first steps.
+    of the first steps. In float64, keras agrees with this to seven digits only: it takes norms in float32.
 
     State: ``m``, zero at first, of the matrix's shape and dtype. That of `others` is as they name it.
     Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
@@ -352,6 +353,18 @@ def decomposed(matrix):
     finite = pt.lt(abs(total(matrix)), np.inf)
     values, vectors = eigh(switch(finite, matrix, pt.zeros_like(matrix)))
     return values, switch(finite, vectors, np.asarray(np.nan, dtype=matrix.dtype))
+
+
+def descending(values):
+    """The positions of the elements of a vector, from that of the largest on."""
+    return pt.argsort(-values, kind="mergesort")
+
+
+def sorted_by(positions, x):
+    """`x` with the slices along each of the axes in the dict in the order of its positions."""
+    for axis, order in positions.items():
+        x = x[(slice(None),) * axis + (order,)]
+    return x
 
 
 def inverse_root(matrix, epsilon, order):
@@ -471,7 +484,7 @@ def soap(
         L &\leftarrow \beta_2 L + (1 - \beta_2)\, g g^\top \\
         R &\leftarrow \beta_2 R + (1 - \beta_2)\, g^\top g \\
         Q_L, Q_R &\leftarrow \operatorname{qr}(L Q_L), \operatorname{qr}(R Q_R)
-            \quad \text{every few updates}
+            \quad \text{every few updates, in the order of falling } q^\top L\, q,\; q^\top R\, q
 
     Parameters
     ----------
@@ -512,6 +525,10 @@ def soap(
     directions without gradients is arbitrary; so, before the gradients have spanned all directions, backends may take
     steps that differ.
 
+    Power iteration turns the first vectors of a basis to the largest eigenvalues. The vectors therefore begin in their
+    order, and are sorted again at each iteration, and :math:`v` with them, as in the authors' program. State that was
+    saved in the rising order, as this rule once kept it, loads as it is: the next iteration sorts it.
+
     The decomposition and the power iteration are computed only when they are due on the C backend, and on NUMBA and JAX
     from PyTensor 3.3 on; before that, these two compute them at every update.
 
@@ -540,16 +557,22 @@ def soap(
         H = {axis: step.state(p, f"H{axis}", shape=partial(square, axis=axis)) for axis in axes}
         is_first = pt.eq(step.t, 1)
         t = maximum(step.t - 1, 1) if axes else step.t
+        is_due = pt.eq(t % every, 0)
         Q_T = {axis: matrix.T for axis, matrix in Q.items()}
         alpha = eta * sqrt(step.bias_correction(beta2, t)) / step.bias_correction(beta1, t)
         m_next = beta1 * m + (1 - beta1) * g
         v_next = beta2 * v + (1 - beta2) * turned(g, Q_T, sizes) ** 2
         u = turned(turned(m_next, Q_T, sizes) / (sqrt(v_next) + eps), Q, sizes)
         p_next = p - alpha * astype(u, p.dtype)
-        for key, value in ((m, m_next), (v, v_next), (p, p_next)):
-            step[key] = switch(is_first, key, value) if axes else value
+        H_next = {axis: beta2 * H[axis] + (1 - beta2) * second_moment(g, axis, sizes) for axis in axes}
+        HQ = {axis: H_next[axis] @ Q[axis] for axis in axes}
+        order = {axis: descending(total(Q[axis] * HQ[axis], axis=0)) for axis in axes}
+        if axes:
+            m_next, p_next = switch(is_first, m, m_next), switch(is_first, p, p_next)
+            v_next = switch(is_first, v, renewed(v, is_due, sorted_by(order, v_next), v_next))
+        step[m], step[v], step[p] = m_next, v_next, p_next
         for axis in axes:
-            step[H[axis]] = beta2 * H[axis] + (1 - beta2) * second_moment(g, axis, sizes)
-            iterated = renewed(Q[axis], pt.eq(t % every, 0), qr(step[H[axis]] @ Q[axis])[0])
-            step[Q[axis]] = renewed(Q[axis], is_first, decomposed(step[H[axis]])[1], iterated)
+            step[H[axis]] = H_next[axis]
+            iterated = renewed(Q[axis], is_due, qr(HQ[axis][:, order[axis]])[0])
+            step[Q[axis]] = renewed(Q[axis], is_first, decomposed(H_next[axis])[1][:, ::-1], iterated)
     return step.finish()

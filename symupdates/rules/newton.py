@@ -116,10 +116,10 @@ def levenberg_marquardt(
     and :math:`H_z` the Hessian of the loss with respect to them, :math:`\mu` starting at 1 and :math:`\nu` at 2:
 
     .. math::
-        (J^\top H_z J + \lambda \mu I)\, \delta &= g \
-        \varrho &= \frac{L(p) - L(p - \delta)}{\tfrac{1}{2}\, \delta^\top (g + \lambda \mu\, \delta)} \
+        (J^\top H_z J + \lambda \mu I)\, \delta &= g \\
+        \varrho &= \frac{L(p) - L(p - \delta)}{\tfrac{1}{2}\, \delta^\top (g + \lambda \mu\, \delta)} \\
         \varrho > 0: \quad p &\leftarrow p - \delta, \quad
-            \mu \leftarrow \mu \max\bigl(\tfrac{1}{3},\, 1 - (2 \varrho - 1)^3\bigr), \quad \nu \leftarrow 2 \
+            \mu \leftarrow \mu \max\bigl(\tfrac{1}{3},\, 1 - (2 \varrho - 1)^3\bigr), \quad \nu \leftarrow 2 \\
         \text{else}: \quad \mu &\leftarrow \mu \nu, \quad \nu \leftarrow 2 \nu
 
     where :math:`\delta` is what a fixed number of iterations of conjugate gradients comes to, from zero.

@@ -128,7 +128,7 @@ def dadapt_adam(
     for p, g, (eta_p, beta1, beta2, eps, decay, _) in step:
         m, v, s = (step.state(p, slot) for slot in "mvs")
         rate = step.rate(astype(d, p.dtype) * eta_p)
-        products.append(g * s / (sqrt(v) + eps))
+        products.append(g * astype(s / (sqrt(v) + eps), p.dtype))  # else rewritten to g s over the root, too large
         step[m] = beta1 * m + (1 - beta1) * rate * g
         step[v] = beta2 * v + (1 - beta2) * g**2
         step[s] = sqrt(beta2) * s + (1 - sqrt(beta2)) * rate * g
@@ -541,7 +541,8 @@ def cocob(
         step[accu] = G = accu + abs(eta * g)
         step[reward] = R = maximum(reward - eta * g * (p - start), 0)
         step[theta] = theta - eta * g
-        step[p] = start + step[theta] * (L + R) / (L * maximum(G + L, alpha * L))
+        theta_in_L = astype(step[theta] / L, p.dtype)  # no product of two gradients, by rewrites either
+        step[p] = start + theta_in_L * (1 + R / L) / maximum(G / L + 1, alpha)
     return step.finish()
 
 

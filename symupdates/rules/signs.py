@@ -239,6 +239,9 @@ def rprop(
     underflow. optax's ``rprop`` makes each step one update late: at the first update nothing moves, and then the steps
     are those that the gradients before asked for, unless the sign has changed since. keras does not have it.
 
+    A gradient that is NaN makes its coordinate NaN for good, as in all rules here. torch takes its sign for zero, and
+    goes on: so does this rule behind :func:`symupdates.gradients.zero_nans`.
+
     State: ``step_size`` (:math:`\Delta`), zero before the first update, which sets it to `learning_rate`; ``sign``
     (:math:`s`), zero at first; both of the parameter's shape and dtype. Hyper-parameters, partials and errors are as
     for :func:`~symupdates.sgd`.

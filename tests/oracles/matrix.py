@@ -158,9 +158,10 @@ def orthogonal_basis(S):
 def soap(p, grads, learning_rate=0.003, beta1=0.95, beta2=0.95, epsilon=1e-8, every=10, max_size=1024):
     """Vyas et al. (2024), SOAP, algorithms 3 and 4, with the bias corrections of `adam`.
 
-    As in their program, the first gradient makes the bases only. The bases are unique up to the signs of their vectors,
-    which the steps do not depend on. What is a vector, or has one row or column, or no axis that is short
-    enough, gets Adam's steps.
+    As in their program, the first gradient makes the bases only, and the vectors of a basis, with the elements of V
+    that belong to them, are put in the order of their Rayleigh quotients before each iteration. The bases are unique up
+    to the signs of their vectors, which the steps do not depend on. What is a vector, or has one row or column, or no
+    axis that is short enough, gets Adam's steps.
     """
     shape = p.shape
     long = [i for i, n in enumerate(shape) if n > 1]
@@ -188,8 +189,11 @@ def soap(p, grads, learning_rate=0.003, beta1=0.95, beta2=0.95, epsilon=1e-8, ev
             G = unfolded(g, i)
             L[i] = b2 * L[i] + (1 - b2) * G @ G.T
             if t == 0:
-                Q[i] = np.linalg.svd(G)[0][:, ::-1]  # as eigenvectors of L, in the order of their eigenvalues
+                Q[i] = np.linalg.svd(G)[0]  # eigenvectors of L, that of the largest eigenvalue first
             elif t % every == 0:
-                Q[i] = orthogonal_basis(L[i] @ Q[i])
+                quotients = [q @ L[i] @ q for q in Q[i].T]
+                order = sorted(range(len(quotients)), key=lambda j: quotients[j], reverse=True)
+                V = np.take(V, order, axis=i)
+                Q[i] = orthogonal_basis(L[i] @ Q[i][:, order])
         state = {f"H{i}": L[i] for i in axes} | {f"Q{i}": Q[i] for i in axes}
         p = moved(p, (yield {"param": p, "m": M, "v": V, **state, "t": t + 1}))

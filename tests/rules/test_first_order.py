@@ -167,6 +167,15 @@ def test_the_steps_of_rprop():
     )
 
 
+def test_rprop_keeps_a_nan_unless_it_is_zeroed():
+    """Behind `zero_nans`, the steps are those of torch, which takes the sign of NaN for zero."""
+    grads = [[1.0, 1.0], [np.nan, 1.0], [1.0, 1.0], [1.0, 1.0]]
+    path = train(su.rprop, [1.0, 1.0], grads, learning_rate=0.1)
+    assert np.isnan(path[2:, 0]).all() and np.isfinite(path[:, 1]).all()
+    path = train(su.chain(su.gradients.zero_nans(), su.rprop(learning_rate=0.1)), [1.0, 1.0], grads)
+    same(path[1:], [[0.9, 0.9], [0.9, 0.78], [0.8, 0.636], [0.68, 0.4632]])
+
+
 def test_the_step_sizes_of_rprop_stay_within_their_bounds():
     grads = np.stack([np.ones(200), (-1.0) ** (np.arange(200) // 2)], axis=1)
     sizes = train(su.rprop, [0.0, 0.0], grads, slot="step_size")

@@ -174,6 +174,21 @@ def test_psgld_near_the_posterior():
     np.testing.assert_allclose(second.mean(axis=0), POSTERIOR, rtol=0.1)
 
 
+@pytest.mark.ci
+@pytest.mark.parametrize("rate, variance", [(0.1, 1.12), (0.01, 1.48)])
+def test_psgld_widens_what_is_slow(rate, variance):
+    """As its docstring has it; in the limit of small steps, the variance of (λ + |x|) exp(-x²/2), 2."""
+    p = pytensor.shared(np.random.default_rng(0).normal(size=1000), name="p")
+    updates = su.psgld([p + 0], [p], learning_rate=rate, seed=9)
+    step = pytensor.function([], [], updates=updates, mode="CVM")
+    seen = []
+    for t in range(6000):
+        step()
+        if t >= 2000:
+            seen.append(np.mean(p.get_value(borrow=True) ** 2))
+    np.testing.assert_allclose(np.mean(seen), variance, rtol=0.03)
+
+
 # --- Limits -----------------------------------------------------------------------------------------------------------
 
 
