@@ -19,14 +19,19 @@ from libcst.metadata import (
 )
 
 import symupdates
+from symupdates.theano.modules import TREE
 from symupdates.theano.names import CHANGES
 
 __all__ = ["KINDS", "Finding", "examine"]
 
 KINDS = ("silent", "renamed", "changed", "gone")
 
+LEGACY = ("theano", "lasagne")
+OF_GRAPHS = (*LEGACY, "pytensor", "symupdates")
+
 STREAMS = ("theano.sandbox.rng_mrg.MRG_RandomStreams", "theano.tensor.shared_randomstreams.RandomStreams")
 STREAM = "pytensor.tensor.random.utils.RandomStream"
+ALL_STREAMS = (*STREAMS, STREAM, "pytensor.tensor.random.RandomStream")
 
 # By position, the arguments of Theano's streams; and by name, those that are called otherwise now, or no more.
 DRAWS = {
@@ -43,8 +48,8 @@ DROPPED_KEYWORDS = {"ndim", "nstreams"}
 
 # What Theano computed, in PyTensor's terms, for each number of arguments. T is pytensor.tensor.
 EXPRESSIONS = {
-    "theano.tensor.nnet.softmax": {"x": "T.special.softmax(x, axis=-1)"},
-    "theano.tensor.nnet.logsoftmax": {"x": "T.special.log_softmax(x, axis=-1)"},
+    "theano.tensor.nnet.softmax": {"x": "T.special.softmax(x if x.ndim > 1 else x[None], axis=-1)"},
+    "theano.tensor.nnet.logsoftmax": {"x": "T.special.log_softmax(x if x.ndim > 1 else x[None], axis=-1)"},
     "theano.tensor.nnet.relu": {
         "x": "0.5 * (x + abs(x))",
         "x, alpha": "0.5 * (1 + alpha) * x + 0.5 * (1 - alpha) * abs(x)",
@@ -61,28 +66,49 @@ EXPRESSIONS = {
         "output, target": "-(target * T.log(output) + (1 - target) * T.log1p(-output))"
     },
     "theano.tensor.nnet.sigmoid_binary_crossentropy": {"output, target": "T.softplus(output) - target * output"},
+    "theano.tensor.nnet.categorical_crossentropy": {
+        "coding_dist, true_dist": "-T.log(coding_dist[T.arange(true_dist.shape[0]), true_dist]) "
+        "if true_dist.ndim < coding_dist.ndim else -T.sum(true_dist * T.log(coding_dist), axis=-1)"
+    },
     "theano.tensor.nnet.batch_normalization": {
         "inputs, gamma, beta, mean, std": "(inputs - mean) * (gamma / std) + beta"
     },
     "theano.tensor.extra_ops.to_one_hot": {"y, nb_class": "T.eq(y[:, None], T.arange(nb_class)).astype('floatX')"},
     "theano.tensor.max_and_argmax": {"a, axis": "(T.max(a, axis=axis), T.argmax(a, axis=axis))"},
 }
+
+# Where the syntax tells how many axes an argument has: its name, and the part of the expression that is for that.
+BY_AXES = {
+    "theano.tensor.nnet.softmax": (
+        "x",
+        {1: "T.special.softmax(x, axis=-1)[None]", 2: "T.special.softmax(x, axis=-1)"},
+    ),
+    "theano.tensor.nnet.logsoftmax": (
+        "x",
+        {1: "T.special.log_softmax(x, axis=-1)[None]", 2: "T.special.log_softmax(x, axis=-1)"},
+    ),
+    "theano.tensor.nnet.categorical_crossentropy": (
+        "true_dist",
+        {
+            1: "-T.log(coding_dist[T.arange(true_dist.shape[0]), true_dist])",
+            2: "-T.sum(true_dist * T.log(coding_dist), axis=-1)",
+        },
+    ),
+}
 for name, other in {
     "nnet.bn.batch_normalization": "nnet.batch_normalization",
     "nnet.softsign.softsign": "nnet.softsign",
     "nnet.nnet.softmax": "nnet.softmax",
+    "nnet.nnet.logsoftmax": "nnet.logsoftmax",
+    "nnet.nnet.relu": "nnet.relu",
     "nnet.nnet.binary_crossentropy": "nnet.binary_crossentropy",
+    "nnet.nnet.categorical_crossentropy": "nnet.categorical_crossentropy",
     "nnet.sigm.hard_sigmoid": "nnet.hard_sigmoid",
     "to_one_hot": "extra_ops.to_one_hot",
 }.items():
-    EXPRESSIONS[f"theano.tensor.{name}"] = EXPRESSIONS[f"theano.tensor.{other}"]
-
-# The categorical cross-entropy depends on what the targets are, which the syntax tells only of some.
-CROSSENTROPIES = ("theano.tensor.nnet.categorical_crossentropy", "theano.tensor.nnet.nnet.categorical_crossentropy")
-CROSSENTROPY_OF = {
-    1: {"p, t": "-T.log(p[T.arange(t.shape[0]), t])"},
-    2: {"p, t": "-T.sum(t * T.log(p), axis=-1)"},
-}
+    for table in (EXPRESSIONS, BY_AXES):
+        if f"theano.tensor.{other}" in table:
+            table[f"theano.tensor.{name}"] = table[f"theano.tensor.{other}"]
 
 # As safe as the renamed rows of the table, and true of every supported PyTensor.
 NAMES = {row.name: row.pytensor for row in CHANGES.values() if row.kind == "renamed"} | {
@@ -103,7 +129,28 @@ for module, names in {
 }.items():
     NAMES |= {f"theano.tensor.{module}.{name}": f"pytensor.tensor.linalg.{name}" for name in names.split()}
 
+# What PyTensor lacks and symupdates has Ops for, with Theano's names and meaning: the same path under symupdates.
+SERVED = {
+    f"theano.{name}"
+    for name in (
+        "tensor.nnet.conv tensor.nnet.conv2d tensor.nnet.conv3d tensor.nnet.conv2d_transpose tensor.nnet.conv3d2d "
+        "tensor.nnet.abstract_conv tensor.nnet.corr tensor.nnet.neighbours sandbox.neighbours tensor.signal.conv "
+        "tensor.signal.pool tensor.signal.downsample gpuarray.dnn sandbox.cuda.dnn"
+    ).split()
+}
+
 BUILTINS = {row.name: row.pytensor for row in CHANGES.values() if row.pytensor in {"float", "int", "object", "dict"}}
+
+DTYPES = {
+    "bool",
+    *"int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128".split(),
+}
+
+RULES_OF_MOMENTUM = {
+    f"{module}.{name}"
+    for module in ("lasagne.updates", "symupdates")
+    for name in ("apply_momentum", "apply_nesterov_momentum")
+}
 
 CONSTRUCTORS = {"scalar": 0, "vector": 1, "row": 2, "col": 2, "matrix": 2, "tensor3": 3, "tensor4": 4, "tensor5": 5}
 NDIM = {f"theano.tensor.{prefix}{name}": n for prefix in ["", *"bwilfdcz"] for name, n in CONSTRUCTORS.items()}
@@ -240,6 +287,18 @@ def under_pytensor(name):
     return "pytensor" + name.removeprefix("theano") if is_under(name, "theano") else name
 
 
+def under_theano(name):
+    """The name with ``theano`` in the place of ``pytensor``: a script that was ported has some of both."""
+    return "theano" + name.removeprefix("pytensor") if is_under(name, "pytensor") else name
+
+
+def served(name):
+    """The name that symupdates has in the place of one that PyTensor lacks, with the same meaning; or None."""
+    row = CHANGES.get(name)
+    absent = row is not None and row.kind == "absent"
+    return f"symupdates.{name}" if not absent and any(is_under(name, each) for each in SERVED) else None
+
+
 def is_under(name, prefix):
     return name == prefix or name.startswith(prefix + ".")
 
@@ -359,6 +418,10 @@ class Script:
         self.imports = [node for node in self.nodes if isinstance(node, cst.Import | cst.ImportFrom)]
         self.references = [node for node in self.nodes if self.is_reference(node)]
         self.moved = set()  # references that no longer stand on the name that a legacy import bound
+        self.staying = set()  # names at the beginning of references that stay Theano's
+        self.lasagne_uses = {}  # for each name at the beginning of references, what of Lasagne they are
+        self.written_for_graphs = any(self.is_legacy(line, OF_GRAPHS) for line in self.imports)
+        self.spelled = set()  # modules that new names begin with
         self.added = {}  # local names of imports to add, and their modules
         self.arguments = {node.name.value for node in self.nodes if isinstance(node, cst.Param)}
         self.called = set()
@@ -388,7 +451,7 @@ class Script:
         names = sorted(name.name for name in names if name.source is QualifiedNameSource.IMPORT)
         name = next((name for name in names if is_under(name, "theano")), names[0] if names else None)
         if name is not None and is_under(name, "pytensor") and not exists(name):
-            name = "theano" + name.removeprefix("pytensor")  # half ported: renamed by search and replace
+            name = under_theano(name)  # half ported: renamed by search and replace
         return name
 
     def module_assigned_to(self, node):
@@ -447,21 +510,35 @@ class Script:
     def values_of(self, node):
         return self.values.get(get_full_name_for_node(node) or "", [])
 
-    def is_stream(self, node, seen=()):
-        """Whether it is a random stream for sure: made here, or a variable that is never anything else."""
-        if isinstance(node, cst.Call):
-            return self.function_of(node) in STREAMS
-        if not isinstance(node, cst.Name | cst.Attribute) or self.is_argument(node):
-            return False
-        name = get_full_name_for_node(node)
-        values = self.values.get(name, ()) if name not in seen else ()
-        return bool(values) and all(v is not None and self.is_stream(v, (*seen, name)) for v in values)
+    def is_stream(self, node, makers=STREAMS, seen=()):
+        """Whether it is a random stream for sure: made here, or a variable that is never anything else.
 
-    def is_argument(self, node):
-        """Whether it is an argument of the function around it, other than one whose default is None."""
+        In the place of one there may be None, or an argument whose default that is.
+        """
+        if isinstance(node, cst.Call):
+            return self.function_of(node) in makers
+        if isinstance(node, cst.IfExp):
+            values = [node.body, node.orelse]
+        elif isinstance(node, cst.BooleanOperation):
+            values = [node.left, node.right]
+        elif isinstance(node, cst.Name | cst.Attribute) and False not in self.defaults_to_none(node):
+            name = get_full_name_for_node(node)
+            values, seen = (self.values.get(name, ()) if name not in seen else ()), (*seen, name)
+        else:
+            return False
+        values = [v for v in values if v is None or not self.is_none(v)]
+        return bool(values) and all(v is not None and self.is_stream(v, makers, seen) for v in values)
+
+    def is_none(self, node):
+        """Whether it is None, or an argument whose default that is and that is given nothing else."""
+        given = get_full_name_for_node(node) in self.values
+        return text_of(node) == "None" or (not given and True in self.defaults_to_none(node))
+
+    def defaults_to_none(self, node):
+        """For each argument of the functions around it that it can be: whether its default is None."""
         bound = self.scopes[node][node.value] if isinstance(node, cst.Name) and node in self.scopes else ()
         params = [each.node for each in bound if isinstance(getattr(each, "node", None), cst.Param)]
-        return any(param.default is None or text_of(param.default) != "None" for param in params)
+        return {param.default is not None and text_of(param.default) == "None" for param in params}
 
     def is_symbolic(self, node, seen=()):
         """Whether it is a symbolic variable, as far as the syntax tells."""
@@ -502,11 +579,20 @@ class Script:
     def spell(self, name, near):
         """How to write a name of PyTensor or symupdates in full at a reference, or None if no import can be had."""
         root = near and leftmost(near)
+        if is_under(name, "symupdates.theano"):
+            module = name if name.removeprefix("symupdates.theano.") in TREE else name.rpartition(".")[0]
+            local = module.rpartition(".")[2]
+            local = f"theano_{local}" if self.is_taken(local) else local
+            if self.added.get(local, module) != module or not self.takes_imports():
+                return None
+            self.added[local] = module
+            return local + name.removeprefix(module)
         bound = near and self.imported(root)
         if bound is not None:
             new = "symupdates" if self.becomes_symupdates(bound) else under_pytensor(bound)
             word = new if root.value == bound else root.value
             if is_under(name, new) and name != new and self.is_rewritten_import(root):
+                self.spelled.add(new)
                 return word + name.removeprefix(new)
         words = {}
         for line in self.imports:
@@ -522,7 +608,7 @@ class Script:
                     words[new] = "pytensor" if local == full == "theano" else local
         module = max((k for k in words if is_under(name, k) and k != name), key=len, default=None)
         if module is None:
-            if not any(self.is_at_the_top(line) and self.is_legacy(line) for line in self.imports):
+            if not self.takes_imports():
                 return None
             module = "pytensor.tensor" if is_under(name, "pytensor.tensor") else name.partition(".")[0]
             local = module
@@ -531,7 +617,12 @@ class Script:
                 local = next(free)
             self.added[local] = module
             words[module] = local
+        self.spelled.add(module)
         return words[module] + name.removeprefix(module)
+
+    def takes_imports(self):
+        """Whether there is a legacy import at the top, beside which others can stand."""
+        return any(self.is_at_the_top(line) and self.is_legacy(line) for line in self.imports)
 
     def tensor(self, near):
         """How to write pytensor.tensor at a reference, as an expression, or None."""
@@ -541,8 +632,19 @@ class Script:
     def tensor_at_the_top(self):
         return cst.parse_expression(self.spell("pytensor.tensor.x", None).removesuffix(".x"))
 
+    def can_define(self, node):
+        """Whether a function that is defined after the imports can stand for that name."""
+        place = any(map(self.is_followed_by_helpers, self.imports))
+        return place and not self.is_rebound(leftmost(node)) and self.spell("pytensor.tensor.x", None) is not None
+
+    def define(self, node, name, arguments, text):
+        """The name of a function to define after the imports, for what Theano's computed at a node."""
+        self.called.add(node)
+        body = cst.parse_expression(text).visit(Fill({"T": self.tensor_at_the_top()}))
+        return self.helper(name.rpartition(".")[2], arguments, text_of(body))
+
     def helper(self, name, arguments, text):
-        """The name of a function to define after the imports: of an expression that reads an argument twice."""
+        """The name under which a function is to be defined."""
         name = f"theano_{name}" if self.is_taken(name) else name
         name = name if self.helpers.get(name, (arguments, text)) == (arguments, text) else f"{name}_{len(arguments)}"
         self.helpers[name] = arguments, text
@@ -550,12 +652,17 @@ class Script:
 
     def is_taken(self, name):
         """Whether the script has something of its own under that name."""
-        there = [node for node in self.nodes if isinstance(node, cst.Name) and node.value == name]
-        return any(
-            not isinstance(self.parents[node], cst.Attribute | cst.ImportAlias)
-            and not is_under(self.imported(node) or "", "theano")
-            for node in there
-        )
+        for node in self.nodes:
+            if not isinstance(node, cst.Name) or node.value != name:
+                continue
+            parent = self.parents[node]
+            line = self.parents[parent] if isinstance(parent, cst.ImportAlias) else None
+            if line is not None and self.is_legacy(line):
+                continue
+            is_attribute = isinstance(parent, cst.Attribute) and parent.attr is node
+            if not is_attribute and not is_under(self.imported(node) or "", "theano"):
+                return True
+        return False
 
     def is_rewritten_import(self, root):
         """Whether the import that binds that name stays, under PyTensor's name: not so of a module that is gone."""
@@ -566,16 +673,15 @@ class Script:
         return self.parents[self.parents[line]] is self.module
 
     def is_followed_by_helpers(self, line):
-        """Whether it is a legacy import at the top, on a line of imports only: functions can be defined after it."""
+        """Whether it is such an import at the top, on a line of imports only: functions can be defined after it."""
         alone = self.is_at_the_top(line) and all(part in self.imports for part in self.parents[line].body)
-        return alone and self.is_legacy(line)
+        return alone and self.is_legacy(line, OF_GRAPHS)
 
     def full_name(self, line, alias):
         name = get_full_name_for_node(alias.name)
         return f"{get_full_name_for_node(line.module)}.{name}" if isinstance(line, cst.ImportFrom) else name
 
-    def is_legacy(self, line):
-        roots = ("theano", "lasagne")
+    def is_legacy(self, line, roots=LEGACY):
         if isinstance(line, cst.ImportFrom):
             name = get_full_name_for_node(line.module) if line.module and not line.relative else ""
             return any(is_under(name, root) for root in roots)
@@ -634,9 +740,6 @@ class Script:
     def rewrite(self):
         lasagne = {name for node in self.references if (name := self.imported(node)) and is_under(name, "lasagne")}
         self.only_updates = all(is_under(name, "lasagne.updates") for name in lasagne)
-        for node in self.nodes:
-            if isinstance(node, cst.Name) and self.binds_theano(node):
-                self.plans[node] = (lambda updated: updated.with_changes(value="pytensor")), None
         for node in self.references:
             self.refer(node)
         for node in self.nodes:
@@ -647,9 +750,43 @@ class Script:
                 self.flags(node)
             elif isinstance(node, cst.For | cst.CompFor):
                 self.walk_keys(node)
+            elif isinstance(node, cst.Assign):
+                self.default_update(node)
             self.truth(node)
+        self.keep_what_is_theanos()
         self.imports_and_additions()
         return self.module.visit(Apply(self))
+
+    def keep_what_is_theanos(self):
+        """Plan that ``theano`` becomes ``pytensor``, but where PyTensor lacks the name: what is left is Theano's.
+
+        So the rewritten script says what it still needs, and runs with :func:`symupdates.theano.install`.
+        """
+        for node in self.references:
+            root, name = leftmost(node), self.imported(node)
+            if name is None or not is_under(name, "theano") or root in self.moved:
+                continue
+            if exists(under_pytensor(name)) and row_of_gone(name) is None:
+                continue
+            bound = self.imported(root)
+            if root.value == bound:
+                self.staying.add(root)
+            elif bound != name and exists(under_pytensor(bound)) and self.can_say_theano(node):
+                self.staying.add(root)
+                self.plans[node] = (lambda updated, name=name: cst.parse_expression(name)), None
+                if not self.has_plain_import():
+                    self.added["theano"] = "theano"
+        imported = {node for line in self.imports for node in walk(line)}
+        for node in self.nodes:
+            if isinstance(node, cst.Name) and node not in self.staying | imported and self.binds_theano(node):
+                self.plans[node] = (lambda updated: updated.with_changes(value="pytensor")), None
+
+    def can_say_theano(self, node):
+        """Whether a name of Theano's in full can take the place of a reference."""
+        root = leftmost(node)
+        free = self.means("theano", "theano", root) or not self.scopes[root]["theano"]
+        read = not isinstance(self.parents[node], cst.AssignTarget) and not self.is_rebound(root)
+        return free and read and node not in self.plans and not comments_in(node) and self.takes_imports()
 
     # --- References -------------------------------------------------------------------------------------------------
 
@@ -662,11 +799,20 @@ class Script:
             name = self.imported(node)
             if name is None:
                 continue
+            call = (
+                self.parents[node] if m.matches(self.parents[node], m.Call(func=m.MatchIfTrue(node.__eq__))) else None
+            )
+            legacy = under_theano(name)
             if is_under(name, "lasagne"):
                 if self.lasagne(node, name):
                     return
-            elif name in HANDLERS and isinstance(call := self.parents[node], cst.Call) and call.func is node:
-                HANDLERS[name](self, call, name)
+            elif call is not None and name in RULES_OF_MOMENTUM:
+                self.momentum(call)
+                return
+            elif call is not None and legacy in HANDLERS:
+                HANDLERS[legacy](self, call, legacy)
+                return
+            elif self.deprecated(node, call, legacy) or self.instance(node, legacy):
                 return
             elif self.rename(node, name) or self.express(node, name) or self.absent(node, name):
                 return
@@ -676,7 +822,7 @@ class Script:
             kind = CHANGES[name].kind.replace("dropped", "gone")
             self.find(node, kind, CHANGES[name].note, self.replace(node, BUILTINS[name]), moved=node)
             return True
-        new = NAMES.get(name)
+        new = NAMES.get(name) or (served(name) if is_under(name, "theano") else None)
         row = CHANGES.get(name)
         if new is None and row is not None and row.name.startswith("numpy.") and is_under(row.pytensor or "", "numpy"):
             base = node.value if isinstance(node, cst.Attribute) else None
@@ -688,8 +834,8 @@ class Script:
             return False
         same = under_pytensor(name)
         if same == new or (new.startswith("pytensor.gradient.") and exists(same)):
-            return row is None or row.kind != "silent" or self.isinstance_test(node, row)
-        if isinstance(node, cst.Name):
+            return True
+        if isinstance(node, cst.Name) or served(self.imported(leftmost(node))):
             return True  # its import brings the new name under the old
         if (spelled := self.spell(new, node)) is None:
             return False
@@ -697,13 +843,28 @@ class Script:
         self.find(node, kind, row.note if row else "", self.replace(node, spelled), moved=node)
         return True
 
-    def isinstance_test(self, node, row):
+    def instance(self, node, name):
+        """In a test of what class something is: a class that has more instances now."""
+        row = CHANGES.get("theano.tensor.TensorVariable" if name == "theano.tensor.variable.TensorVariable" else name)
+        inside = self.parents[node]
+        while isinstance(inside, cst.Arg | cst.Element | cst.Tuple):
+            inside = self.parents[inside]
+        is_test = isinstance(inside, cst.Call) and text_of(inside.func) == "isinstance"
+        if row is None or row.kind != "silent" or not name.endswith(".TensorVariable") or not is_test:
+            return False
         self.find(node, "silent", row.note, now=row.pytensor)
+        return exists(under_pytensor(name))
+
+    def deprecated(self, node, call, name):
+        """What PyTensor has, and the newest warns of or has no more."""
+        if name not in ALWAYS_CHANGED or (call is not None and argument(call, "return_updates") is not None):
+            return False
+        self.find(node, "changed", CHANGES[name].note, now=CHANGES[name].pytensor)
         return True
 
-    def express(self, node, name, forms=None):
+    def express(self, node, name):
         """Write out what a function of Theano's computed."""
-        forms = EXPRESSIONS.get(name) if forms is None else forms
+        forms = EXPRESSIONS.get(name)
         if forms is None:
             return False
         row = CHANGES.get(name)
@@ -715,7 +876,10 @@ class Script:
             (arguments, text), *_ = forms.items()
             if tensor is None:
                 return False
-            new = cst.parse_expression(f"lambda {arguments}: {text}").visit(Fill({"T": tensor}))
+            if " if " in text and self.can_define(node):
+                new = cst.Name(self.define(node, name, arguments.split(", "), text))
+            else:
+                new = cst.parse_expression(f"lambda {arguments}: {text}").visit(Fill({"T": tensor}))
             self.find(node, kind, why, self.replace(node, new), moved=node)
             return True
         given = len(call.args)
@@ -724,25 +888,22 @@ class Script:
             self.find(call, kind, why, now=row.pytensor if row is not None else next(iter(forms.values())))
             return True
         names, text = form
-        if name.endswith("softmax") and self.ndim(call.args[0].value) == 1:
-            text += "[None]"
         keywords = [arg.keyword.value if arg.keyword else None for arg in call.args]
         order = [keyword or names[i] for i, keyword in enumerate(keywords)]
-        body = cst.parse_expression(text)
-        uses = [n.value for n in walk(body) if isinstance(n, cst.Name)]
         bound = dict(zip(order, call.args, strict=True))
         if set(order) != set(names):
             self.find(call, kind, why, now=text)
             return True
-        helper = None
-        if any(uses.count(key) > 1 and not is_simple(bound[key].value) for key in names):
-            if not any(map(self.is_followed_by_helpers, self.imports)) or self.is_rebound(leftmost(node)):
-                self.find(call, kind, why, now=text)
-                return True
-            self.called.add(call)
-            helper = self.helper(
-                name.rpartition(".")[2], names, text_of(body.visit(Fill({"T": self.tensor_at_the_top()})))
-            )
+        argument_of, by_axes = BY_AXES.get(name, (None, {}))
+        text = by_axes.get(argument_of and self.ndim(bound[argument_of].value), text)
+        body = cst.parse_expression(text)
+        uses = [n.value for n in walk(body) if isinstance(n, cst.Name)]
+        twice = any(uses.count(key) > 1 and not is_simple(bound[key].value) for key in names)
+        defined = (twice or " if " in text) and self.can_define(node)
+        if twice and not defined:
+            self.find(call, kind, why, now=text)
+            return True
+        helper = self.define(call, name, names, text) if defined else None
 
         def plan(updated):
             if helper is not None:
@@ -754,10 +915,7 @@ class Script:
         return True
 
     def absent(self, node, name):
-        """Report a name that PyTensor has not, or that has changed wherever it stands."""
-        if name in ALWAYS_CHANGED:
-            self.find(node, "changed", CHANGES[name].note, now=CHANGES[name].pytensor)
-            return True
+        """Report a name that PyTensor has not."""
         if row_of_gone(name) is None and not (is_under(name, "theano") and not exists(under_pytensor(name))):
             return False
         self.gone(node, name)
@@ -776,9 +934,8 @@ class Script:
         if is_under(name, "lasagne.updates"):
             function = name.removeprefix("lasagne.updates").lstrip(".")
             call = self.parents[node]
-            if function in {"apply_momentum", "apply_nesterov_momentum"} and isinstance(call, cst.Call):
-                if call.func is node and argument(call, "params", 1) is None and not any(a.star for a in call.args):
-                    self.find(call, "silent", MOMENTUM, now=text_of(call)[:-1] + ", params=params)")
+            if name in RULES_OF_MOMENTUM and isinstance(call, cst.Call) and call.func is node:
+                self.momentum(call)
             if "." in function:
                 return False
             if function and not hasattr(symupdates, function):
@@ -792,8 +949,14 @@ class Script:
             return True
         if name == "lasagne":
             return False
-        self.find(node, "gone", LASAGNE, now=LASAGNE_NOW.get(name, ""))
+        self.lasagne_uses.setdefault(leftmost(node).value, set()).add(name)  # said once, of its import
         return True
+
+    def momentum(self, call):
+        """Momentum on an updates dict, of which the parameters are not given."""
+        given = argument(call, "updates", 0) is not None
+        if given and argument(call, "params", 1) is None and not any(arg.star for arg in call.args):
+            self.find(call, "silent", MOMENTUM, now=text_of(call)[:-1] + ", params=params)")
 
     # --- Calls ------------------------------------------------------------------------------------------------------
 
@@ -847,9 +1010,11 @@ class Script:
         pattern = argument(call, "broadcastable", 1)
         first = call.args[0] if call.args else None
         made = name.endswith(".tensor")
+        is_new = is_under(self.function_of(call), "pytensor")  # then the first may be a name, and the second a shape
         if made and first is not None and first.keyword is None and pattern is None:
-            self.find(call, "silent", row.note, now="T.tensor(name, dtype=..., shape=...)")
-        if pattern is None:
+            if not is_new or is_dtype(first.value):
+                self.find(call, "silent", row.note, now="T.tensor(name, dtype=..., shape=...)")
+        if pattern is None or (is_new and argument(call, "broadcastable") is None and is_shape(pattern)):
             return
         shape = shape_of_pattern(pattern)
         if shape is None:
@@ -918,17 +1083,6 @@ class Script:
 
         self.find(call, "changed", CHANGES[name].note, plan, moved=call.func)
 
-    def crossentropy(self, call, name):
-        forms = CROSSENTROPY_OF.get(self.ndim(call.args[1].value)) if len(call.args) == 2 else None
-        if forms is None:
-            now = (
-                "-T.log(p[T.arange(t.shape[0]), t]) for integer targets t, -T.sum(t * T.log(p), axis=-1) for rows of "
-                "probabilities"
-            )
-            self.find(call, "gone", CHANGES[CROSSENTROPIES[0]].note, now=now)
-        else:
-            self.express(call.func, name, forms)
-
     def stream(self, call, name):
         """The constructor of a random stream."""
         func = call.func
@@ -974,7 +1128,7 @@ class Script:
             "truncated_normal": "T.clip(srng.normal(size=size), -2, 2), or a quantile function of srng.uniform",
             "multinomial_wo_replacement": "the largest of log(pvals) plus Gumbel noise",
         }
-        if method in now and self.is_stream(func.value):
+        if method in now and self.is_stream(func.value, ALL_STREAMS):
             self.find(call, "gone", f"PyTensor's stream has no {method}.", now=now[method])
         if method not in DRAWS:
             return
@@ -1047,18 +1201,19 @@ class Script:
         if not isinstance(value, cst.Name | cst.Attribute) or self.imported(value) is not None:
             return
         made = {self.function_of(v) for v in self.values_of(value) if isinstance(v, cst.Call)}
-        streams = {*STREAMS, STREAM, "pytensor.tensor.random.RandomStream"}
-        legacy = any(self.is_legacy(line) for line in self.imports)
-        called_so = legacy and any(word in text_of(value).lower() for word in ("rng", "stream"))
-        maybe = made & streams or (called_so and not any(is_under(name or "", "numpy") for name in made))
+        called_so = self.written_for_graphs and any(word in text_of(value).lower() for word in ("rng", "stream"))
+        maybe = made & {*ALL_STREAMS} or (called_so and not any(is_under(name or "", "numpy") for name in made))
         keywords = {arg.keyword.value for arg in call.args if arg.keyword}
         first = call.args[0] if call.args and call.args[0].keyword is None else None
         by_position = first is not None and (
             isinstance(first.value, cst.Tuple | cst.List)
             or (isinstance(first.value, cst.Attribute) and first.value.attr.value == "shape")
         )
-        in_float = "dtype" in keywords and call.func.attr.value == "binomial"
-        if maybe and (by_position or in_float or keywords & {"avg", "std", "pvals"}):
+        method = call.func.attr.value
+        in_float = "dtype" in keywords and method == "binomial"
+        unclear = any(arg.star for arg in call.args) or (first is None and method == "choice" and "a" not in keywords)
+        unclear = unclear or (method == "permutation" and "size" in keywords)
+        if maybe and (by_position or in_float or unclear or keywords & {"avg", "std", "pvals"}):
             self.find(call, "silent", f"If this is a random stream: {why}", now="every argument by keyword")
 
     # --- What no call of its own tells ------------------------------------------------------------------------------
@@ -1142,6 +1297,13 @@ class Script:
                 self.find(loop, "silent", EVERY_KEY, now="for p in params", legacy=header)
                 return
 
+    def default_update(self, node):
+        """Default updates of shared variables."""
+        for target in (each.target for each in node.targets):
+            if self.written_for_graphs and m.matches(target, m.Attribute(attr=m.Name("default_update"))):
+                row = CHANGES["theano.compile.SharedVariable.default_update"]
+                self.find(node, "changed", row.note, now=row.pytensor, legacy=text_of(target))
+
     def truth(self, node):
         """Symbolic variables in conditions."""
         if isinstance(node, cst.If | cst.While | cst.IfExp | cst.Assert | cst.CompIf):
@@ -1165,7 +1327,7 @@ class Script:
 
     def may_be_none(self, name):
         """Whether it is an argument whose default is None, in a script of Theano's."""
-        if not any(self.is_legacy(line) for line in self.imports):
+        if not self.written_for_graphs:
             return False
         node = name
         while not isinstance(node, cst.Module):
@@ -1181,6 +1343,8 @@ class Script:
     def imports_and_additions(self):
         first = None
         for line in self.imports:
+            if isinstance(line.names, cst.ImportStar):
+                self.star(line)
             if not self.is_legacy(line):
                 continue
             new = self.import_line(line)
@@ -1214,9 +1378,7 @@ class Script:
         blank = [cst.EmptyLine(indent=False)] * 2
         there = sum(line.comment is None for each in following for line in each.leading_lines) if following else 2
         definitions = [
-            cst.parse_statement(f"def {name}({', '.join(arguments)}):\n    return {text}\n").with_changes(
-                leading_lines=blank
-            )
+            cst.parse_statement(definition(name, arguments, text)).with_changes(leading_lines=blank)
             for name, (arguments, text) in self.helpers.items()
         ]
         last = definitions[-1].body.with_changes(footer=blank[there:])
@@ -1268,17 +1430,11 @@ class Script:
             return self.import_modules(line)
         module = get_full_name_for_node(line.module)
         if isinstance(line.names, cst.ImportStar):
-            new = "symupdates" if module == "lasagne.updates" else under_pytensor(module)
-            if new != "symupdates" and not (is_under(module, "theano") and exists(new)):
-                self.find(line, "gone", LASAGNE if is_under(module, "lasagne") else f"PyTensor has no {new}.")
-                return None
-            why = "What a star brings is not the same, and cannot be seen here: import by name, or the module."
-            self.find(line, "changed", why, now=f"from {new} import ...")
-            return [line.with_changes(module=dotted(new))]
+            new = self.module_of_star(module)
+            return new and [line.with_changes(module=dotted(new))]
         groups, stay = {}, []
         for alias in line.names:
-            name = alias.name.value
-            local = alias.asname.name.value if alias.asname else name
+            name, local = alias.name.value, local_name(alias)
             full = f"{module}.{name}"
             new = self.moved_import(full)
             if new == full:
@@ -1290,7 +1446,10 @@ class Script:
             elif not self.is_free(line, local, full) or full not in (*HANDLERS, *EXPRESSIONS, *BUILTINS):
                 if not (self.is_free(line, local, full) and self.is_prefix(full)):
                     stay.append(alias)
-                    self.gone(alias, full, legacy=full)
+                    if not is_under(full, "lasagne"):
+                        self.gone(alias, full, legacy=full)
+        if stay and is_under(module, "lasagne"):
+            self.needs_lasagne(line, stay)
         if len(stay) == len(line.names):
             return None
         if len(groups) == 1 and not stay and None not in groups:
@@ -1310,9 +1469,28 @@ class Script:
             new.append(cst.Import(aliases) if module is None else cst.ImportFrom(dotted(module), aliases))
         return new
 
-    def has_plain_import(self):
+    def module_of_star(self, module):
+        """The module that takes the place of one of which all is imported, or None."""
+        if module == "lasagne.updates":
+            return "symupdates"
+        new = under_pytensor(module)
+        return new if is_under(new, "pytensor") and exists(new) else None
+
+    def star(self, line):
+        """An import of all that is in a module, of PyTensor's and symupdates' too."""
+        module = get_full_name_for_node(line.module) if line.module and not line.relative else ""
+        new = module if is_under(module, "symupdates") else self.module_of_star(module)
+        if new is not None:
+            why = "What a star brings is not the same, and cannot be seen here: import by name, or the module."
+            self.find(line, "changed", why, now=f"from {new} import ...")
+        elif self.is_legacy(line):
+            lasagne = is_under(module, "lasagne")
+            self.find(line, "gone", LASAGNE if lasagne else f"PyTensor has no {under_pytensor(module)}.")
+
+    def has_plain_import(self, name="theano"):
+        """Whether a module is imported at the top under its own name."""
         plain = [line for line in self.imports if isinstance(line, cst.Import) and self.is_at_the_top(line)]
-        return any(text_of(alias.name) == "theano" and not alias.asname for line in plain for alias in line.names)
+        return any(text_of(alias.name) == name == local_name(alias) for line in plain for alias in line.names)
 
     def is_prefix(self, full):
         """Whether it is a module of which parts are known: `theano.tensor.nnet`, `theano.gof`."""
@@ -1331,16 +1509,22 @@ class Script:
             return STREAM
         if full in NAMES:
             return NAMES[full]
-        if full in EXPRESSIONS or full in CROSSENTROPIES:
+        if full in EXPRESSIONS:
             return None
+        if (new := served(full)) is not None:
+            return new
         return under_pytensor(full) if exists(under_pytensor(full)) else None
 
     def import_modules(self, line):
-        new, changed = [], False
+        new, kept, changed = [], [], False
         for alias in line.names:
             full = get_full_name_for_node(alias.name)
-            local = alias.asname.name.value if alias.asname else None
+            local = local_name(alias)
             alias = alias.with_changes(comma=cst.MaybeSentinel.DEFAULT)
+            if local == full:
+                alias = alias.with_changes(asname=None)  # as in `import theano as theano`
+            if "." in local or local == full:
+                local = None
             if is_under(full, "lasagne"):
                 target = None
                 if full == "lasagne.updates" and (local or self.only_updates):
@@ -1348,18 +1532,30 @@ class Script:
                 elif full == "lasagne" and self.only_updates:
                     target = "symupdates"
                 if target is None:
-                    self.find(line, "gone", LASAGNE, legacy=text_of(alias))
+                    self.needs_lasagne(line, [alias])
                     new.append(alias)
                     continue
+            elif full == "theano" and local is None:
+                roots = [leftmost(node) for node in self.references]
+                roots = {root for root in roots if root.value == "theano" and self.imported(root) == "theano"}
+                stays = bool(self.staying)
+                spelled = "pytensor" in self.spelled and not self.has_plain_import("pytensor")
+                if not stays or roots - self.staying or spelled:
+                    new.append(alias.with_changes(name=dotted("pytensor")))
+                    changed = True
+                if stays:
+                    kept.append(alias)
+                continue
             elif is_under(full, "theano"):
                 target = under_pytensor(full)
-                if not exists(target):
+                if local and served(full) is not None:
+                    target = served(full)
+                elif not exists(target):
                     free = self.is_free(line, local or "theano", full)
-                    if not (free and self.is_prefix(full)):
+                    if not (free and (self.is_prefix(full) or served(full))):
                         self.gone(line, full, legacy=full)
-                        if local:
-                            new.append(alias)
-                            continue
+                        kept.append(alias)
+                        continue
                     target = None if local or self.has_plain_import() else "pytensor"
             else:
                 new.append(alias)
@@ -1370,13 +1566,37 @@ class Script:
         if not changed:
             return None
         unique = {text_of(alias): alias for alias in new}
-        if not unique:
-            return []
-        return [line.with_changes(names=list(unique.values()))]
+        return [line.with_changes(names=names) for names in (list(unique.values()), kept) if names]
+
+    def needs_lasagne(self, line, aliases):
+        """Say, of an import, what of Lasagne the script uses through it."""
+        used = {
+            name
+            for alias in aliases
+            for name in self.lasagne_uses.get(local_name(alias).partition(".")[0], ())
+            if is_under(name, self.full_name(line, alias))
+        }
+        now = "; ".join(f"{name.rpartition('.')[2]}: {LASAGNE_NOW[name]}" for name in sorted(used & {*LASAGNE_NOW}))
+        self.find(line, "gone", LASAGNE, now=now, legacy=text_of(line))
 
 
 def dotted(name):
     return cst.parse_expression(name)
+
+
+def definition(name, arguments, text):
+    """The definition of a function that returns an expression; on two lines, of one with a condition."""
+    value = cst.parse_expression(text)
+    lines = [f"def {name}({', '.join(arguments)}):"]
+    if isinstance(value, cst.IfExp):
+        lines += [f"    if {text_of(value.test)}:", f"        return {text_of(value.body)}"]
+        text = text_of(value.orelse)
+    return "\n".join([*lines, f"    return {text}\n"])
+
+
+def local_name(alias):
+    """What an import calls a module or what is in it, in full: dotted, of a module without an alias."""
+    return alias.asname.name.value if alias.asname else get_full_name_for_node(alias.name)
 
 
 def aliased(name, local):
@@ -1406,6 +1626,17 @@ def plus_one(node):
     if isinstance(node, cst.Integer) and node.value.isdecimal():
         return cst.Integer(str(int(node.value) + 1))
     return cst.BinaryOperation(closed(node), cst.Add(), cst.Integer("1"))
+
+
+def is_dtype(node):
+    """Whether it is a dtype, written out or Theano's default."""
+    return text_of(node).strip("'\"") in DTYPES or m.matches(node, m.Attribute(attr=m.Name("floatX")))
+
+
+def is_shape(node):
+    """Whether it is a static shape that is written out, and not a pattern of True and False."""
+    literal = isinstance(node, cst.Tuple | cst.List) or m.matches(node, m.BinaryOperation(left=m.Tuple() | m.List()))
+    return literal and not any(isinstance(n, cst.Name) and n.value in {"True", "False"} for n in walk(node))
 
 
 def shape_of_pattern(node):
@@ -1446,9 +1677,8 @@ HANDLERS = {
     "theano.clone": Script.clone,
     "theano.gof.graph.inputs": Script.graph_inputs,
     "theano.gof.graph.ancestors": Script.graph_inputs,
-    "pytensor.tensor.special.softmax": Script.softmax_over_all,
-    "pytensor.tensor.special.log_softmax": Script.softmax_over_all,
+    "theano.tensor.special.softmax": Script.softmax_over_all,
+    "theano.tensor.special.log_softmax": Script.softmax_over_all,
     **{name: Script.constructor for name in (f"theano.tensor.{name}" for name in CONSTRUCTORS)},
-    **{name: Script.crossentropy for name in CROSSENTROPIES},
     **{name: Script.stream for name in STREAMS},
 }
