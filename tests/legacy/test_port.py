@@ -16,7 +16,7 @@ import pytest
 
 from symupdates.port import __main__ as command
 from symupdates.port import port
-from symupdates.port.rewrite import CONSTRUCTORS, NAMES, SERVED, exists
+from symupdates.port.facts import CONSTRUCTORS, NAMES, SERVED, exists
 from symupdates.theano.names import CHANGES
 
 pytestmark = pytest.mark.once
@@ -641,6 +641,15 @@ p = theano.Param(theano.tensor.patternbroadcast(x, ()), default=1)
     )
     named = "import theano.tensor as T\ndef f(theano):\n    return T.unbroadcast(theano)\n"
     assert port(named)[1] == named.replace("theano.tensor", "pytensor.tensor")
+
+
+def test_a_module_that_is_gone_stays_imported():
+    legacy = "import theano.sandbox.nothing\nx = theano.shared(3)\ny = theano.sandbox.nothing.f(x)\n"
+    findings, text = port(legacy)
+    assert text == (
+        "import pytensor\nimport theano.sandbox.nothing\nx = pytensor.shared(3)\ny = theano.sandbox.nothing.f(x)\n"
+    )
+    assert port(text) == ([f for f in port(text)[0] if f.kind == "gone"], text) and len(findings) == 3
 
 
 def test_convolutions_take_names_that_are_free():
