@@ -225,9 +225,9 @@ def import_modules(script, line):
                 new.append(alias)
                 continue
         elif full == "theano" and local is None:
-            spelled = "pytensor" in script.spelled and not script.has_plain_import("pytensor")
             stays = bool(script.staying)
-            if not stays or spelled or stands_on_theano(script):
+            said = script.says_pytensor and not script.has_plain_import("pytensor")
+            if not stays or said or stands_on_theano(script):
                 new.append(alias.with_changes(name=dotted("pytensor")))
                 changed = True
             if stays:

@@ -73,8 +73,7 @@ def rename(script, node, name):
         return True  # its import brings the new name under the old
     if (spelled := script.spell(new, node)) is None:
         return False
-    kind = "silent" if row is not None and row.kind == "silent" else "renamed"
-    script.find(node, kind, row.note if row else "", script.replace(node, spelled), moved=node)
+    script.find(node, "renamed", row.note if row else "", script.replace(node, spelled), moved=node)
     return True
 
 
@@ -87,7 +86,7 @@ def instance(script, node, name):
     is_test = isinstance(inside, cst.Call) and text_of(inside.func) == "isinstance"
     if row is None or row.kind != "silent" or not name.endswith(".TensorVariable") or not is_test:
         return False
-    script.find(node, "silent", row.note, now=row.pytensor)
+    script.find(node, "silent", row.note, now="and not isinstance(x, (SharedVariable, Constant))")
     return exists(under_pytensor(name))
 
 

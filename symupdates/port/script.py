@@ -80,7 +80,7 @@ class Script:
         self.staying = set()  # names at the beginning of references that stay Theano's
         self.lasagne_uses = {}  # for each name at the beginning of references, what of Lasagne they are
         self.written_for_graphs = any(self.is_legacy(line, OF_GRAPHS) for line in self.imports)
-        self.spelled = set()  # modules that new names begin with
+        self.says_pytensor = False  # whether something new begins with that name
         self.added = {}  # local names of imports to add, and their modules
         self.arguments = {node.name.value for node in self.nodes if isinstance(node, cst.Param)}
         self.called = set()
@@ -206,7 +206,7 @@ class Script:
         if isinstance(node, cst.Call):
             name = self.function_of(node) or ""
             if is_under(name, "theano.tensor") or is_under(name, "pytensor.tensor"):
-                return name.rpartition(".")[2] not in {"TensorType", "grad", "RandomStreams"}
+                return name.rpartition(".")[2] not in {"TensorType", "grad", "RandomStream", "RandomStreams"}
             if name in {"theano.shared", "pytensor.shared"}:
                 return True
             method = node.func.attr.value if isinstance(node.func, cst.Attribute) else "get_value"
@@ -308,7 +308,6 @@ class Script:
             new = "symupdates" if self.becomes_symupdates(bound) else under_pytensor(bound)
             word = new if root.value == bound else root.value
             if is_under(name, new) and name != new and self.is_rewritten_import(root):
-                self.spelled.add(new)
                 return word + name.removeprefix(new)
         words = {}
         for line in self.imports:
@@ -333,7 +332,6 @@ class Script:
                 local = next(free)
             self.added[local] = module
             words[module] = local
-        self.spelled.add(module)
         return words[module] + name.removeprefix(module)
 
     def tensor(self, near):
@@ -352,7 +350,9 @@ class Script:
     def define(self, node, name, arguments, text):
         """The name of a function to define after the imports, for what Theano's computed at a node."""
         self.called.add(node)
-        body = cst.parse_expression(text).visit(Fill({"T": self.tensor_at_the_top()}))
+        tensor = self.tensor_at_the_top()
+        self.says_pytensor |= leftmost(tensor).value == "pytensor"
+        body = cst.parse_expression(text).visit(Fill({"T": tensor}))
         return self.helper(name.rpartition(".")[2], arguments, text_of(body))
 
     def helper(self, name, arguments, text):
@@ -382,6 +382,7 @@ class Script:
             finding.now = text_of(new)
             return finding
         self.plans[node] = plan, finding
+        self.says_pytensor |= any(isinstance(part, cst.Name) and part.value == "pytensor" for part in walk(new))
         if moved is not None:
             self.moved.add(leftmost(moved))
         return finding
