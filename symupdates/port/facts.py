@@ -204,12 +204,13 @@ def exists(name):
     path = name.split(".")[1:]
     with warnings.catch_warnings(action="ignore"):  # of names that have moved since
         for i, part in enumerate(path):
-            if not hasattr(at, part):
-                try:
-                    importlib.import_module(".".join(["pytensor", *path[: i + 1]]))
-                except ImportError:
-                    return False
-            at = getattr(at, part, None)
+            if hasattr(at, part):
+                at = getattr(at, part)
+                continue
+            try:
+                at = importlib.import_module(".".join(["pytensor", *path[: i + 1]]))
+            except ImportError:
+                return False
     return True
 
 

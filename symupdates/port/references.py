@@ -71,6 +71,10 @@ def rename(script, node, name):
         return True
     if isinstance(node, cst.Name) or served(script.imported(leftmost(node))):
         return True  # its import brings the new name under the old
+    if is_under(new, "pytensor.scan"):  # a module that the function of its name hides
+        module, _, last = new.rpartition(".")
+        script.find(node, "renamed", row.note, now=f"from {module} import {last}")
+        return True
     if (spelled := script.spell(new, node)) is None:
         return False
     script.find(node, "renamed", row.note if row else "", script.replace(node, spelled), moved=node)

@@ -200,6 +200,12 @@ def test_left_as_it_is(legacy):
 
 BY_HAND = [
     ("f = T.nnet.conv.ConvOp", "gone", "T.nnet.conv.ConvOp", "symupdates.theano.tensor.nnet.conv2d"),
+    (
+        "S = theano.scan_module.scan_op.Scan",
+        "renamed",
+        "theano.scan_module.scan_op.Scan",
+        "pytensor.scan.op import Scan",
+    ),
     ("w = T.unbroadcast(x, 0)", "gone", "T.unbroadcast", "x"),
     ("w = theano.shared(v, broadcastable=b)", "changed", "theano.shared(v, broadcastable=b)", "shape="),
     ("x = T.tensor('float32', b, name='a')", "silent", "T.tensor('float32', b, name='a')", "shape="),
