@@ -15,7 +15,9 @@
 3. ``python -m symupdates.port script.py`` reports what must change, line by line, silent hazards first. Read those.
 4. ``python -m symupdates.port --write script.py`` rewrites imports, names and calls, where the syntax tells that it is
    safe; comments and formatting stay, and a second run changes nothing. ``--diff`` shows it.
-5. Do what is left, marked "by hand", until the report is empty but for what you have judged to be right.
+5. Do what is left, marked "by hand", until the report is empty but for what you have judged to be right. It examines
+   PyTensor's names as it does Theano's, so that nothing leaves it by being half done. What PyTensor lacks keeps
+   Theano's name, and ``import theano``: until the last is gone, ``python -m symupdates.theano`` runs the script.
 6. Run it, with the random numbers out of the way (dropout at zero, say), and compare the losses with those of step 2.
 
 The report is made from the syntax, of one file at a time. It knows what is imported, what is assigned to a variable and
@@ -54,7 +56,8 @@ differentiated with respect to its mean and deviation: write ``mu + sigma * draw
 >>> pt.special.softmax(x).eval().tolist(), pt.special.softmax(x, axis=-1).eval().tolist()
 ([[0.25, 0.25], [0.25, 0.25]], [[0.5, 0.5], [0.5, 0.5]])
 
-Of a vector, Theano made a matrix of one row; ``[None]`` after it does so again.
+Of a vector, Theano made a matrix of one row; ``[None]`` after it does so again. Where the syntax does not tell how many
+axes there are, the command defines a function that asks.
 
 *Gradients that are zero.* Through ``argmax``, a cast to integers and the condition of ``switch`` no gradient passes,
 and nothing says so:
@@ -119,13 +122,33 @@ def relu(x):
 def layer(x, W, b):
     return relu(T.dot(x, W) + b)  # rectified
 
-Convolutions and pooling are not PyTensor's: ``symupdates.theano.tensor.nnet.conv2d`` and its relatives take PyTensor's
-variables. The GPU has no successor but ``mode="JAX"``, which compiles everything for the device that JAX has. Defaults
+*Convolutions and pooling* are not PyTensor's. The functions of ``symupdates.theano``, to which the command moves them,
+take PyTensor's variables, with Theano's arguments, and run on every backend:
+
+>>> findings, ported = port('''
+... from theano.tensor.nnet import conv2d
+... import theano.tensor as T
+... def layer(x, W):
+...     return T.signal.pool.pool_2d(conv2d(x, W), (2, 2), ignore_border=True)
+... ''')
+>>> print(ported.strip())
+from symupdates.theano.tensor.nnet import conv2d
+import symupdates.theano.tensor.signal.pool as pool
+import pytensor.tensor as T
+def layer(x, W):
+    return pool.pool_2d(conv2d(x, W), (2, 2), ignore_border=True)
+
+They are made of the Ops of :mod:`symupdates.theano.conv_ops`, which new code can use by themselves: ``Correlate`` with
+``border``, ``strides``, ``dilation`` and ``groups`` is a cross-correlation, and of filters that are flipped,
+``W[:, :, ::-1, ::-1]``, Theano's convolution; ``Pool(ignore_border=True, mode="max")(x, (2, 2))`` is the pooling.
+
+*The rest.* The GPU has no successor but ``mode="JAX"``, which compiles everything for the device that JAX has. Defaults
 of inputs, ``In(x, value=...)``, are refused by PyTensor 3; ``functools.partial`` of the compiled function does it. A
 variable in a condition, ``if mask:``, raises an error: ``if mask is not None:``.
 
-**Lasagne's layers** import Theano. They run on PyTensor's variables under ``symupdates.theano.install()``; without it,
-write the expressions out, which for dense layers is a line each. Its initialisers draw from NumPy: with
+**Lasagne's layers** import Theano; the report names each import once, with what to write for what is used of it. They
+run on PyTensor's variables under ``symupdates.theano.install()``; without it, write the expressions out, which for
+dense layers is a line each. Its initialisers draw from NumPy: with
 ``lasagne.random.set_rng(np.random.RandomState(seed))`` and the same draws in the same order the port begins with the
 same weights.
 

@@ -1,0 +1,241 @@
+"""What is known of Theano's and Lasagne's names: tables, and what the installed PyTensor has."""
+
+import importlib
+import warnings
+from functools import cache
+
+import pytensor
+
+from symupdates.theano.names import CHANGES
+
+KINDS = ("silent", "renamed", "changed", "gone")
+
+LEGACY = ("theano", "lasagne")
+OF_GRAPHS = (*LEGACY, "pytensor", "symupdates")
+
+STREAMS = ("theano.sandbox.rng_mrg.MRG_RandomStreams", "theano.tensor.shared_randomstreams.RandomStreams")
+STREAM = "pytensor.tensor.random.utils.RandomStream"
+ALL_STREAMS = (*STREAMS, STREAM, "pytensor.tensor.random.RandomStream")
+
+# By position, the arguments of Theano's streams; and by name, those that are called otherwise now, or no more.
+DRAWS = {
+    "normal": "size avg std ndim dtype nstreams",
+    "uniform": "size low high ndim dtype nstreams",
+    "binomial": "size n p ndim dtype nstreams",
+    "multinomial": "size n pvals ndim dtype nstreams",
+    "choice": "size a replace p ndim dtype nstreams",
+    "random_integers": "size low high ndim dtype",
+    "permutation": "size n ndim dtype",
+}
+KEYWORDS = {"avg": "loc", "std": "scale", "pvals": "p"}
+DROPPED_KEYWORDS = {"ndim", "nstreams"}
+
+# What Theano computed, in PyTensor's terms, for each number of arguments. T is pytensor.tensor.
+EXPRESSIONS = {
+    "theano.tensor.nnet.softmax": {"x": "T.special.softmax(x if x.ndim > 1 else x[None], axis=-1)"},
+    "theano.tensor.nnet.logsoftmax": {"x": "T.special.log_softmax(x if x.ndim > 1 else x[None], axis=-1)"},
+    "theano.tensor.nnet.relu": {
+        "x": "0.5 * (x + abs(x))",
+        "x, alpha": "0.5 * (1 + alpha) * x + 0.5 * (1 - alpha) * abs(x)",
+    },
+    "theano.tensor.nnet.elu": {
+        "x": "T.switch(x > 0, x, T.expm1(x))",
+        "x, alpha": "T.switch(x > 0, x, alpha * T.expm1(x))",
+    },
+    "theano.tensor.nnet.selu": {"x": "1.0507009873554805 * T.switch(x > 0, x, 1.6732632423543772 * T.expm1(x))"},
+    "theano.tensor.nnet.softsign": {"x": "x / (1 + abs(x))"},
+    "theano.tensor.nnet.hard_sigmoid": {"x": "T.clip(0.2 * x + 0.5, 0, 1)"},
+    "theano.tensor.nnet.softmax_with_bias": {"x, b": "T.special.softmax(x + b, axis=-1)"},
+    "theano.tensor.nnet.binary_crossentropy": {
+        "output, target": "-(target * T.log(output) + (1 - target) * T.log1p(-output))"
+    },
+    "theano.tensor.nnet.sigmoid_binary_crossentropy": {"output, target": "T.softplus(output) - target * output"},
+    "theano.tensor.nnet.categorical_crossentropy": {
+        "coding_dist, true_dist": "-T.log(coding_dist[T.arange(true_dist.shape[0]), true_dist]) "
+        "if true_dist.ndim < coding_dist.ndim else -T.sum(true_dist * T.log(coding_dist), axis=-1)"
+    },
+    "theano.tensor.nnet.batch_normalization": {
+        "inputs, gamma, beta, mean, std": "(inputs - mean) * (gamma / std) + beta"
+    },
+    "theano.tensor.extra_ops.to_one_hot": {"y, nb_class": "T.eq(y[:, None], T.arange(nb_class)).astype('floatX')"},
+    "theano.tensor.max_and_argmax": {"a, axis": "(T.max(a, axis=axis), T.argmax(a, axis=axis))"},
+}
+
+# Where the syntax tells how many axes an argument has: its name, and the part of the expression that is for that.
+BY_AXES = {
+    "theano.tensor.nnet.softmax": (
+        "x",
+        {1: "T.special.softmax(x, axis=-1)[None]", 2: "T.special.softmax(x, axis=-1)"},
+    ),
+    "theano.tensor.nnet.logsoftmax": (
+        "x",
+        {1: "T.special.log_softmax(x, axis=-1)[None]", 2: "T.special.log_softmax(x, axis=-1)"},
+    ),
+    "theano.tensor.nnet.categorical_crossentropy": (
+        "true_dist",
+        {
+            1: "-T.log(coding_dist[T.arange(true_dist.shape[0]), true_dist])",
+            2: "-T.sum(true_dist * T.log(coding_dist), axis=-1)",
+        },
+    ),
+}
+for name, other in {
+    "nnet.bn.batch_normalization": "nnet.batch_normalization",
+    "nnet.softsign.softsign": "nnet.softsign",
+    "nnet.nnet.softmax": "nnet.softmax",
+    "nnet.nnet.logsoftmax": "nnet.logsoftmax",
+    "nnet.nnet.relu": "nnet.relu",
+    "nnet.nnet.binary_crossentropy": "nnet.binary_crossentropy",
+    "nnet.nnet.categorical_crossentropy": "nnet.categorical_crossentropy",
+    "nnet.sigm.hard_sigmoid": "nnet.hard_sigmoid",
+    "to_one_hot": "extra_ops.to_one_hot",
+}.items():
+    for table in (EXPRESSIONS, BY_AXES):
+        if f"theano.tensor.{other}" in table:
+            table[f"theano.tensor.{name}"] = table[f"theano.tensor.{other}"]
+
+# As safe as the renamed rows of the table, and true of every supported PyTensor.
+NAMES = {row.name: row.pytensor for row in CHANGES.values() if row.kind == "renamed"} | {
+    "theano.ifelse.ifelse": "pytensor.ifelse",
+    "theano.tensor.TensorVariable": "pytensor.tensor.TensorVariable",
+    "theano.tensor.var.TensorVariable": "pytensor.tensor.TensorVariable",
+    "theano.tensor.alloc_diag": "pytensor.tensor.diag",
+    "theano.tensor.extract_diag": "pytensor.tensor.diag",
+    "theano.tensor.nlinalg.matrix_inverse": "pytensor.tensor.linalg.inv",
+    "theano.tensor.nlinalg.diag": "pytensor.tensor.diag",
+    "theano.tensor.nlinalg.alloc_diag": "pytensor.tensor.diag",
+    "theano.tensor.nlinalg.extract_diag": "pytensor.tensor.diag",
+    "theano.tensor.nlinalg.trace": "pytensor.tensor.trace",
+}
+for module, names in {
+    "nlinalg": "det eig eigh lstsq matrix_dot matrix_power norm pinv qr svd tensorinv tensorsolve",
+    "slinalg": "cholesky eigvalsh expm kron solve",
+}.items():
+    NAMES |= {f"theano.tensor.{module}.{name}": f"pytensor.tensor.linalg.{name}" for name in names.split()}
+
+# What PyTensor lacks and symupdates has Ops for, with Theano's names and meaning: the same path under symupdates.
+SERVED = {
+    f"theano.{name}"
+    for name in (
+        "tensor.nnet.conv tensor.nnet.conv2d tensor.nnet.conv3d tensor.nnet.conv2d_transpose tensor.nnet.conv3d2d "
+        "tensor.nnet.abstract_conv tensor.nnet.corr tensor.nnet.neighbours sandbox.neighbours tensor.signal.conv "
+        "tensor.signal.pool tensor.signal.downsample gpuarray.dnn sandbox.cuda.dnn"
+    ).split()
+}
+
+BUILTINS = {row.name: row.pytensor for row in CHANGES.values() if row.pytensor in {"float", "int", "object", "dict"}}
+
+DTYPES = {
+    "bool",
+    *"int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128".split(),
+}
+
+RULES_OF_MOMENTUM = {
+    f"{module}.{name}"
+    for module in ("lasagne.updates", "symupdates")
+    for name in ("apply_momentum", "apply_nesterov_momentum")
+}
+
+CONSTRUCTORS = {"scalar": 0, "vector": 1, "row": 2, "col": 2, "matrix": 2, "tensor3": 3, "tensor4": 4, "tensor5": 5}
+NDIM = {f"theano.tensor.{prefix}{name}": n for prefix in ["", *"bwilfdcz"] for name, n in CONSTRUCTORS.items()}
+
+LASAGNE = (
+    "Lasagne imports Theano: its layers run under `import symupdates.theano; symupdates.theano.install()`, and on "
+    "PyTensor alone the expressions are to be written out."
+)
+LASAGNE_NOW = {
+    "lasagne.layers.InputLayer": "T.matrix()",
+    "lasagne.layers.DenseLayer": "f(T.dot(x, W) + b)",
+    "lasagne.layers.get_output": "the expression",
+    "lasagne.layers.get_all_params": "the list of shared variables",
+    "lasagne.init.GlorotUniform": "rng.uniform(-a, a, (n, m)) with a = sqrt(6 / (n + m))",
+    "lasagne.init.Normal": "rng.normal(0, 0.01, shape)",
+    "lasagne.init.Uniform": "rng.uniform(-0.01, 0.01, shape)",
+    "lasagne.init.Constant": "np.full(shape, value)",
+    "lasagne.nonlinearities.rectify": "0.5 * (x + abs(x))",
+    "lasagne.nonlinearities.sigmoid": "T.sigmoid(x)",
+    "lasagne.nonlinearities.softmax": "T.special.softmax(x, axis=-1)",
+    "lasagne.nonlinearities.tanh": "T.tanh(x)",
+    "lasagne.objectives.aggregate": "loss.mean()",
+    "lasagne.objectives.binary_crossentropy": "-(t * T.log(p) + (1 - t) * T.log1p(-p))",
+    "lasagne.objectives.categorical_crossentropy": "-T.log(p[T.arange(t.shape[0]), t])",
+    "lasagne.objectives.squared_error": "(a - b) ** 2",
+    "lasagne.regularization.l1": "T.sum(abs(x))",
+    "lasagne.regularization.l2": "T.sum(x**2)",
+}
+OTHER_NUMBERS = (
+    "For the same seed the numbers are other than Theano's. PyTensor 3 deprecates its stream, the one that all "
+    "versions have; from 3 on there is rng = pt.random.shared_rng(seed=1); next_rng, x = rng.normal(size=...), with "
+    "updates[rng] = next_rng."
+)
+FLAGS = "PyTensor does not read THEANO_FLAGS (nor .theanorc), and so runs with another floatX than was asked for."
+NO_GRADIENT = (
+    "The loss depends on its parameters through it, and no gradient passes: it is zero there, without an error. "
+    "Differentiate another expression, or leave it out of the loss."
+)
+MOMENTUM = (
+    "Without params, Lasagne accelerated every key, accumulators of adaptive rules too; symupdates accelerates the "
+    "parameters only, and so trains with other numbers. Give params, and both do the same."
+)
+EVERY_KEY = (
+    "The keys of updates are parameters and optimizer state, and a moment of a matrix is a matrix: what is meant for "
+    "weights changes state too. Walk the parameters: for p in params, updates[p] = ..."
+)
+TRUTH = (
+    "Theano took a variable in a condition for true; PyTensor raises an error. Say which is meant: `is not None`, or "
+    "T.switch for its value."
+)
+
+ALWAYS_CHANGED = {
+    "theano.scan",
+    "theano.map",
+    "theano.reduce",
+    "theano.foldl",
+    "theano.foldr",
+    "theano.tensor.batched_dot",
+    "theano.tensor.batched_tensordot",
+}
+
+
+@cache
+def exists(name):
+    """Whether the installed PyTensor has that name."""
+    at = pytensor
+    path = name.split(".")[1:]
+    with warnings.catch_warnings(action="ignore"):  # of names that have moved since
+        for i, part in enumerate(path):
+            if hasattr(at, part):
+                at = getattr(at, part)
+                continue
+            try:
+                at = importlib.import_module(".".join(["pytensor", *path[: i + 1]]))
+            except ImportError:
+                return False
+    return True
+
+
+def row_of_gone(name):
+    """The row of the table that says that a name, or what it is in, is gone; or None."""
+    rows = (row for row in CHANGES.values() if row.kind in {"dropped", "absent"})
+    return next((row for row in rows if is_under(name, row.name)), None)
+
+
+def under_pytensor(name):
+    """The name with ``pytensor`` in the place of ``theano``."""
+    return "pytensor" + name.removeprefix("theano") if is_under(name, "theano") else name
+
+
+def under_theano(name):
+    """The name with ``theano`` in the place of ``pytensor``: a script that was ported has some of both."""
+    return "theano" + name.removeprefix("pytensor") if is_under(name, "pytensor") else name
+
+
+def served(name):
+    """The name that symupdates has in the place of one that PyTensor lacks, with the same meaning; or None."""
+    row = CHANGES.get(name)
+    absent = row is not None and row.kind == "absent"
+    return f"symupdates.{name}" if not absent and any(is_under(name, each) for each in SERVED) else None
+
+
+def is_under(name, prefix):
+    return name == prefix or name.startswith(prefix + ".")
