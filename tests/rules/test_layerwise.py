@@ -250,7 +250,7 @@ def test_the_bases_of_soap_become_eigenvectors():
 
 
 def test_the_bases_of_soap_are_near_after_the_first_iteration():
-    """Begun in the rising order of the eigenvalues, they would still be far: shares of .4 are left off the diagonal."""
+    """Iterated in the rising order of the eigenvalues, they are still far: shares of .4 are left off the diagonal."""
     turns = [np.linalg.qr(random(n, n, seed=n))[0] for n in (8, 6)]
     grads = turns[0] * 2.0 ** -np.arange(8) @ random(11, 8, 6) @ (turns[1] * 1.5 ** -np.arange(6)).T
     _, updates = trained_one(su.soap(every=10), np.zeros((8, 6)), grads)
