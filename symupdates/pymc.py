@@ -33,10 +33,10 @@ from pytensor.tensor.variable import TensorVariable
 from symupdates.compose import merge
 from symupdates.core import called, check_optimizer, flag, whole_number
 from symupdates.core.checks import listed
+from symupdates.core.state import stand_ins
 from symupdates.random import checked_seed
 from symupdates.rules.adam import adam
 from symupdates.state import to_numpy
-from symupdates.transforms import swap_averages
 from symupdates.typing import LossOrGrads, OptimizerLike, Parameters, Updates
 
 try:
@@ -49,6 +49,7 @@ except ModuleNotFoundError as error:
     ) from error
 from pymc.initial_point import make_initial_point_fn
 from pymc.pytensorf import collect_default_updates
+from pymc.variational import Inference
 
 __all__ = [
     "MAP",
@@ -296,7 +297,7 @@ def map_estimate(
     start: Mapping[Any, ArrayLike] | None = None,
     jacobian: bool = False,
     include_transformed: bool = True,
-    averages: bool = False,
+    averages: bool | None = None,
     callbacks: Iterable[Callable[[MAP, np.ndarray, int], object]] = (),
     progressbar: bool = True,
     seed: int | None = None,
@@ -323,8 +324,8 @@ def map_estimate(
         variables, as ``find_MAP`` does.
     include_transformed : bool
         Return the value variables of transformed variables too.
-    averages : bool
-        Estimate by the averages of the parameters that the optimizer keeps, as :func:`~symupdates.apply_ema` does.
+    averages : bool, optional
+        Estimate by what the optimizer keeps in the place of the parameters, as for :meth:`MAP.estimate`.
     callbacks : iterable of callables
         Called after each step, as for :meth:`MAP.fit`: ``callback(run, losses, i)``. One that raises StopIteration
         ends the run; PyMC's do, such as ``pymc.variational.callbacks.CheckParametersConvergence()``.
@@ -350,9 +351,10 @@ def map_estimate(
 
     Notes
     -----
-    The estimate is that of the parameters after the last step. For ``find_MAP``'s accuracy take ``lbfgs()``, or let the
-    learning rate fall to zero. To save a run, resume it, or look into it, there is :class:`MAP`, which this is a call
-    of. ``find_MAP`` leaves discrete variables at their start without a word; here `vars` has to say so.
+    The estimate is what the optimizer has found when it ends: the parameters, or what it keeps in their place. For
+    ``find_MAP``'s accuracy take ``lbfgs()``, or let the learning rate fall to zero. To save a run, resume it, or look
+    into it, there is :class:`MAP`, which this is a call of. ``find_MAP`` leaves discrete variables at their start
+    without a word; here `vars` has to say so.
 
     Examples
     --------
@@ -514,15 +516,17 @@ class MAP:
             )
         return self
 
-    def estimate(self, include_transformed: bool = True, averages: bool = False) -> dict[str, np.ndarray]:
-        """What ``find_MAP`` returns, of the parameters as they are.
+    def estimate(self, include_transformed: bool = True, averages: bool | None = None) -> dict[str, np.ndarray]:
+        """What ``find_MAP`` returns, of what the optimizer has found.
 
         Parameters
         ----------
         include_transformed : bool
             Return the value variables of transformed variables too.
-        averages : bool
-            Take the averages that the optimizer keeps in the parameters' place.
+        averages : bool, optional
+            Take what :func:`~symupdates.averages` gives: the point that :func:`~symupdates.lbfgs` has reached, the
+            average of :func:`~symupdates.apply_ema`. By default, where the optimizer keeps such; without, the
+            parameters as they are.
 
         Returns
         -------
@@ -532,15 +536,14 @@ class MAP:
         Raises
         ------
         ValueError
-            If there are no averages.
+            If there are to be averages, and there are none.
         """
-        if flag("map_estimate: averages", averages):
-            swap_averages(self.updates)
-        try:
-            return as_estimate(self._every, self.model, include_transformed)
-        finally:
-            if averages:
-                swap_averages(self.updates)
+        wanted = averages is None or flag("map_estimate: averages", averages)
+        kept = stand_ins(self.updates) if wanted else {}
+        if averages and not kept:
+            raise ValueError("map_estimate: these updates keep no averages; add apply_ema() by a chain.")
+        values = {v: kept.get(shared, shared) for v, shared in self._every.items()}
+        return as_estimate(values, self.model, include_transformed)
 
     def _bad_start(self, loss):
         terms = {name: value for name, value in self.model.point_logps(self._start).items() if not np.isfinite(value)}
@@ -676,7 +679,7 @@ class Optimizer:
         seed: int | None = None,
     ):
         check_optimizer("symupdates.pymc.Optimizer: optimizer", optimizer)
-        if not isinstance(inference, pm.Inference | None):
+        if not isinstance(inference, Inference | None):
             raise TypeError(
                 f"symupdates.pymc.Optimizer: inference must be one of PyMC's, such as pm.ADVI(), not {inference!r}."
             )

@@ -145,6 +145,11 @@ def save(file: str | bytes | os.PathLike[str], updates: StateLike) -> None:
     The file is a ZIP archive of NumPy arrays, one a name (``numpy.load`` reads it), and of a list of the names. There
     is no pickle in it, no compression, and no date: the same values give the same bytes. A process killed while saving
     may leave a hidden temporary file beside it, ``.<name>.*.tmp``, which the next to save that file removes.
+
+    The parameters are saved as they are, to go on from. What is to be evaluated, where a rule such as
+    :func:`~symupdates.lbfgs` trains at other points, is in the state beside them, under the names of what
+    :func:`~symupdates.averages` gives. For a file to evaluate from, call :func:`~symupdates.swap_averages` before, and
+    after it.
     """
     variables = by_name("save", updates)
     write(file, list(variables), ((name, borrowed_array(v)) for name, v in variables.items()))

@@ -19,7 +19,7 @@ from symupdates.core.names import parameter_names
 from symupdates.core.places import written
 from symupdates.core.program import moved, named_hyper_tags
 from symupdates.core.ranges import BOUND, NON_NEGATIVE, PART, REAL
-from symupdates.core.state import GROUPS, advance, call_state, check_size
+from symupdates.core.state import GROUPS, advance, call_state, check_size, stand_ins
 from symupdates.core.step import parameters_of
 from symupdates.core.types import largest_dtype
 from symupdates.proximal import l1
@@ -299,8 +299,9 @@ def apply_lookahead(
 
     Notes
     -----
-    The state of the rule goes on as it is. The slow weights begin as the parameters are at the first update. It is
-    optax's ``lookahead(sync_period=every, slow_step_size=alpha)``, whose fast parameters ours are.
+    The state of the rule goes on as it is. The slow weights begin as the parameters are at the first update. They are
+    where the paper evaluates, and :func:`~symupdates.averages` gives them. It is optax's ``lookahead(sync_period=every,
+    slow_step_size=alpha)``, whose fast parameters ours are.
 
     State: ``slow``, of the parameter's shape and dtype. The other errors and the partial are as for
     :func:`apply_momentum`.
@@ -314,7 +315,7 @@ def apply_lookahead(
     step = extend("apply_lookahead", updates, params, alpha=PART(alpha))
     returns = pt.eq(step.t % every, 0)
     for p, p_next, (alpha,) in step:
-        slow = step.state(p, "slow")
+        slow = step.stand_in(p, "slow")
         before = pt.switch(pt.eq(step.t, 1), p, slow)
         step[slow] = pt.switch(returns, before + alpha * (p_next - before), before)
         step[p] = pt.switch(returns, step[slow], p_next)
@@ -688,14 +689,14 @@ def apply_ema(
     flag("apply_ema: debias", debias)
     step = extend("apply_ema", updates, params, decay=decay)
     for p, p_next, (beta,) in step:
+        average = step.stand_in(p, "average")
         if debias:
-            average = step.state(p, "average")
             # At most one but for rounding; without the bound, numba multiplies in another order in the process that
             # compiles than in those that find the code in its cache.
             weight = pt.minimum((1 - beta) / step.bias_correction(beta), 1)
-            step[average] = average + weight * (p_next - average)
+            before = pt.switch(pt.eq(step.t, 1), p_next, average)
+            step[average] = before + weight * (p_next - before)
         else:
-            average = step.state(p, "average", initial=p)
             step[average] = average + (1 - beta) * (p_next - average)
     return step.finish()
 
@@ -754,7 +755,7 @@ def apply_polyak_average(
     counted = step.t - begin
     n = pt.maximum(counted // every, 1)
     for p, p_next, () in step:
-        average = step.state(p, "average", initial=p)
+        average = step.stand_in(p, "average")
         next_average = average + (p_next - average) / astype(n, p.dtype)
         step[average] = pt.switch(pt.eq(counted % every, 0), next_average, average)
         step[average] = pt.switch(counted <= 0, p_next, step[average])
@@ -762,38 +763,43 @@ def apply_polyak_average(
 
 
 def averages(updates: UpdatesLike) -> OrderedDict[SharedVariable, SharedVariable]:
-    """The averages that an updates dict keeps, by parameter.
+    """What an updates dict keeps to evaluate the model at, by parameter: averages, or what else stands in for them.
 
     Parameters
     ----------
     updates : dict
-        An updates dict with :func:`~symupdates.apply_ema` or :func:`~symupdates.apply_polyak_average` in it, or of a
-        rule that averages: :func:`~symupdates.asgd`, :func:`~symupdates.schedule_free_adamw` and its twin; of several
-        averages for one parameter, the last counts.
+        An updates dict with :func:`~symupdates.apply_ema`, :func:`~symupdates.apply_polyak_average` or
+        :func:`~symupdates.apply_lookahead` in it, or of a rule whose parameters are not what it has found:
+        :func:`~symupdates.asgd`, :func:`~symupdates.schedule_free_adamw` and its twin, :func:`~symupdates.lbfgs`; of
+        several stand-ins for one parameter, the one that was made last counts.
 
     Returns
     -------
     OrderedDict
-        Parameters and the shared variables of their averages: what ``pytensor.function(..., givens=...)`` takes, for a
-        function that evaluates the model at the averages, and :func:`~symupdates.swap_averages`.
+        Parameters and the shared variables in their place: their averages, the slow weights of lookahead, the point
+        that a search has reached. It is what ``pytensor.function(..., givens=...)`` takes, for a function that
+        evaluates the model there, and :func:`~symupdates.swap_averages`.
 
     Raises
     ------
     ValueError
         If the dict keeps no averages, or a parameter has been resized since (see :func:`~symupdates.reset`).
+
+    Notes
+    -----
+    It is the rule that says what stands in for its parameters. A checkpoint has both, and a run goes on from the
+    parameters.
     """
-    found = OrderedDict()
-    for variable in shared_variables("averages", updates):
-        if is_state(variable) and variable.tag.symupdates.slot == "average":
-            check_size(variable)
-            found[variable.tag.symupdates.parameter] = variable
+    found = stand_ins(shared_variables("averages", updates))
+    for variable in found.values():
+        check_size(variable)
     if not found:
         raise ValueError("these updates keep no averages; add apply_ema(updates) or apply_polyak_average(updates).")
     return found
 
 
 def swap_averages(updates: UpdatesLike) -> None:
-    """Exchange the values of the parameters and of their averages; once more, and all is as before.
+    """Exchange the values of the parameters and of what stands in for them; once more, and all is as before.
 
     Parameters
     ----------

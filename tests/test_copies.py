@@ -97,7 +97,8 @@ def test_what_belongs_to_a_dict(again):
     symupdates.reset(copied)
     for v, value in zip(copied, start, strict=True):
         if is_state(v):
-            np.testing.assert_array_equal(v.get_value(), value)
+            begun = v.tag.symupdates.parameter.get_value() if v in averages.values() else value
+            np.testing.assert_array_equal(v.get_value(), begun)
 
 
 def test_a_copy_trains_as_the_original(again):

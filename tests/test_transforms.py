@@ -19,14 +19,17 @@ from symupdates import (
     adam,
     adamw,
     apply_ema,
+    apply_lookahead,
     apply_momentum,
     apply_nesterov_momentum,
     apply_polyak_average,
     apply_weight_decay,
     averages,
+    lbfgs,
     momentum,
     nesterov_momentum,
     rmsprop,
+    schedule_free_sgd,
     sgd,
     swap_averages,
 )
@@ -401,6 +404,62 @@ def test_evaluating_at_the_averages_and_swapping_them():
     for function in (averages, swap_averages):
         with pytest.raises(ValueError, match="keep no averages; add apply_ema"):
             function(sgd(loss, [W, b]))
+
+
+STAND_INS = {
+    "slow": lambda loss, params: apply_lookahead(adam(loss, params, learning_rate=0.1), every=3),
+    "schedule-free": partial(schedule_free_sgd, learning_rate=0.1),
+    "search": partial(lbfgs, learning_rate=64.0),
+    "debiased": lambda loss, params: apply_ema(sgd(loss, params, learning_rate=0.1), decay=0.5),
+}
+
+
+@pytest.mark.parametrize("optimizer", STAND_INS.values(), ids=STAND_INS)
+def test_what_stands_in_for_the_parameters(optimizer):
+    """It does from the beginning on; it is not the parameters; and it is put in their place and back."""
+    W, b = make_param((3,), "float32", "W"), make_param((), "float64", "b")
+    updates = optimizer((W**4).sum() + b**2, [W, b])
+    for p, stand_in in averages(updates).items():
+        np.testing.assert_array_equal(stand_in.get_value(), p.get_value())
+    assert list(averages(updates)) == [W, b]
+    step = pytensor.function([], [], updates=updates, mode=PYTHON)
+    step()
+    step()
+    before = values([W, *averages(updates).values()])
+    assert not np.array_equal(before[0], before[1])
+    swap_averages(updates)
+    np.testing.assert_array_equal(W.get_value(), before[1])
+    swap_averages(updates)
+    np.testing.assert_array_equal(W.get_value(), before[0])
+
+
+def test_the_last_that_stands_in_counts():
+    W = make_param((3,), "float64", "W")
+    updates = apply_ema(apply_lookahead(sgd((W**2).sum(), [W])))
+    assert averages(updates)[W].name == "W/ema/average"
+    assert averages(apply_lookahead(updates))[W].name == "W/lookahead_2/slow"
+
+
+def test_the_slow_weights_stand_in():
+    """They are where every so many steps end; and the best point of a search is never worse than one before."""
+    W = make_param((3,), "float64", "W")
+    updates = apply_lookahead(sgd((W**2).sum(), [W], learning_rate=0.25), every=2, alpha=0.5)
+    step = pytensor.function([], [], updates=updates, mode=PYTHON)
+    start = W.get_value()
+    for factor in (1, 1 + 0.5 * (0.25 - 1), 1 - 0.375):
+        step()
+        np.testing.assert_allclose(averages(updates)[W].get_value(), factor * start, rtol=1e-14)
+
+
+def test_a_search_is_evaluated_at_the_best_point():
+    W = make_param((3,), "float64", "W")
+    loss = (W**4).sum()
+    updates = lbfgs(loss, [W], learning_rate=64.0)
+    step = pytensor.function([], loss, updates=updates, mode=PYTHON)
+    evaluate = pytensor.function([], loss, givens=averages(updates), mode=PYTHON)
+    trials, found = zip(*((step(), evaluate()) for _ in range(20)), strict=True)
+    assert max(np.diff(found)) <= 0 < max(np.diff(trials))
+    assert found[-1] <= min(trials)
 
 
 def test_wrong_averages():

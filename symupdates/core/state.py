@@ -1,5 +1,6 @@
 """State: the shared variables that rules keep beside the parameters, what each is for, and how it begins."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -83,6 +84,9 @@ class StateTag(NamedTuple):
         every updates dict whose expressions read such state advances it. None for all other.
     call
         The call of the rule that made it.
+    stands_in
+        Whether it stands in for the parameter wherever the model is evaluated: an average of the parameters, the best
+        point of a search; the rule that keeps it says so.
     """
 
     rule: str
@@ -92,6 +96,7 @@ class StateTag(NamedTuple):
     shape: tuple | Callable
     next_value: Variable | None = None
     call: Call | None = None
+    stands_in: bool = False
 
 
 def is_state(variable):
@@ -102,6 +107,16 @@ def is_state(variable):
 def advances(variable):
     """Whether a variable is state that advances by itself."""
     return is_state(variable) and variable.tag.symupdates.next_value is not None
+
+
+def mark_as_stand_in(variable):
+    """Let it be known of state that it stands in for its parameter."""
+    variable.tag.symupdates = variable.tag.symupdates._replace(stands_in=True)
+
+
+def stand_ins(updates):
+    """What stands in for parameters, by parameter; where several do, the one that was made last."""
+    return OrderedDict((v.tag.symupdates.parameter, v) for v in updates if is_state(v) and v.tag.symupdates.stands_in)
 
 
 def initial_value(tag, dtype):

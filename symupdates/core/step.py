@@ -26,7 +26,7 @@ from symupdates.core.parameters import (
 from symupdates.core.places import AtRows, Lookups, Whole, is_rows, whole, written
 from symupdates.core.program import key_names, moved
 from symupdates.core.selectors import select
-from symupdates.core.state import Call, StateTag, advances, is_state, new_clock, new_state
+from symupdates.core.state import Call, StateTag, advances, is_state, mark_as_stand_in, new_clock, new_state
 from symupdates.core.types import astype, largest_dtype, like, total
 
 try:
@@ -260,6 +260,16 @@ class Step:
         """
         value.tag.symupdates = RateTag(self.rule)
         return value
+
+    def stand_in(self, p, slot):
+        """State that stands in for the parameter wherever the model is evaluated, with the parameter's value at first.
+
+        It is what a rule finds where that is not the parameter itself: an average, or the best point of a search.
+        :func:`~symupdates.averages` gives it.
+        """
+        x = self.state(p, slot, initial=p)
+        mark_as_stand_in(self._place(x).key)
+        return x
 
     def count(self, slot):
         """A new count that belongs to the rule as a whole: an int64 scalar, 0 at first."""

@@ -78,9 +78,10 @@ def lbfgs(
     few evaluations. The loss has to be the same at every update: no minibatches, no dropout.
 
     The parameters are where the loss is evaluated next, at a trial: on the way, a step too far can be worse than the
-    last. The best so far is ``x``. So each update costs one loss and one gradient, on every backend; to make several in
-    one call, there is :func:`~symupdates.loop`. What else moves the parameters, such as a projection or momentum, is
-    not known to the search; leave it out.
+    last. The point that was reached, the best so far, is ``x``: :func:`~symupdates.averages` gives it for evaluation,
+    and :func:`~symupdates.swap_averages` puts it in the place of the parameters. Each update costs one loss and one
+    gradient, on every backend; to make several in one call, there is :func:`~symupdates.loop`. What else moves the
+    parameters, such as a projection or momentum, is not known to the search; leave it out.
 
     A search begins with a bracket that is open, tries four times as far while the slope asks for it, and closes in by
     cubics; it is the pair of algorithms 3.5 and 3.6 of the book. A loss that is infinite, or not a number, is a step
@@ -110,7 +111,7 @@ def lbfgs(
     dtype = step.dtype
     eta, c1, c2 = step.hyper(dtype)
     s, y = ([step.state(p, slot, shape=(memory, ...)) for p in params] for slot in "sy")
-    x = [step.state(p, "x", initial=p) for p in params]
+    x = [step.stand_in(p, "x") for p in params]
     g, d = ([step.state(p, slot) for p in params] for slot in "gd")
     search = step.state(None, "search", 0.0, (9,), dtype)
     trials = step.count("trials")

@@ -79,7 +79,7 @@ def schedule_free_sgd(
     step[weights] = weights + eta**2
     weight = eta**2 / positive(step[weights])
     for p, g, (eta, beta) in step:
-        z, x = (step.state(p, slot, initial=p) for slot in ("z", "average"))
+        z, x = step.state(p, "z", initial=p), step.stand_in(p, "average")
         step[z] = z - eta * g
         step[x] = x + astype(weight, p.dtype) * (step[z] - x)
         step[p] = (1 - beta) * step[z] + beta * step[x]
@@ -171,7 +171,7 @@ def schedule_free_adamw(
     weight = eta**2 / positive(step[weights])
     for p, g, (eta, beta1, beta2, eps, decay) in step:
         v = step.state(p, "v")
-        z, x = (step.state(p, slot, initial=p) for slot in ("z", "average"))
+        z, x = step.state(p, "z", initial=p), step.stand_in(p, "average")
         alpha = eta * sqrt(step.bias_correction(beta2))
         step[v] = beta2 * v + (1 - beta2) * g**2
         step[z] = z - alpha * g / (sqrt(step[v]) + eps) - eta * decay * p

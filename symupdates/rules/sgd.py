@@ -425,7 +425,7 @@ def asgd(
         begin=BOUND(begin),
     )
     for p, g, (eta, decay, power, begin) in step:
-        average = step.state(p, "average", initial=p)
+        average = step.stand_in(p, "average")
         t = astype(step.t, p.dtype)
         eta_t = step.rate(eta / (1 + decay * eta * (t - 1)) ** power)
         step[p] = p - eta_t * (g + decay * p)
