@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor import and_, or_, sqrt, switch
+from pytensor.tensor.linalg import solve_triangular
 
 from symupdates.core import astype, awaits, inner, like, norm, prepare, require_loss, total, whole_number
 from symupdates.core.ranges import FRACTION, POSITIVE, in_order
@@ -35,7 +35,7 @@ def lbfgs(
         |\phi'(a)| &\le c_2\, |\phi'(0)|
 
     Then the point moves there, and with :math:`s` and :math:`y` what it and its gradient have changed by,
-    :math:`\rho = 1/s^\top y`, the next direction is, by the recursion in two loops over the last `memory` pairs,
+    :math:`\rho = 1/s^\top y`, the next direction is, by a recursion over the last `memory` pairs,
 
     .. math::
         d &= -H \nabla f(x) \\
@@ -88,6 +88,9 @@ def lbfgs(
     too far. After the last trial, the lowest point that satisfied the first condition is taken; if it is the point
     where the search began, as it is at a minimum where rounding leaves nothing to gain, the pairs are forgotten.
 
+    The recursion is computed in compact form [3]_, by matrices of `memory` rows and columns: what there is to compile
+    does not grow with `memory`.
+
     State: ``s`` and ``y``, the pairs, zero at first, of `memory` times the parameter's shape, with the latest last;
     ``x``, ``g`` and ``d``, the point, its gradient and the direction, of the parameter's shape, at first its value and
     zeros; all of its dtype. ``search``, nine numbers in the largest dtype of the parameters, is the trial and what is
@@ -99,6 +102,8 @@ def lbfgs(
     .. [1] J. Nocedal (1980). Updating quasi-Newton matrices with limited storage. Mathematics of Computation 35(151).
     .. [2] J. Nocedal and S. J. Wright (2006). Numerical optimization, second edition, algorithms 3.5, 3.6, 7.4 and 7.5.
        Springer.
+    .. [3] R. H. Byrd, J. Nocedal and R. B. Schnabel (1994). Representations of quasi-Newton matrices and their use in
+       limited memory methods. Mathematical Programming 63.
     """
     whole_number("lbfgs: memory", memory)
     whole_number("lbfgs: max_trials", max_trials)
@@ -136,7 +141,7 @@ def lbfgs(
     is_pair = and_(arrives, and_(~begins, inner(last_s, last_y) > 0))
     S = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(s, last_s, strict=True)]
     Y = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(y, last_y, strict=True)]
-    direction = [-Hg for Hg in two_loops(grads, S, Y)]
+    direction = [like(p, way) for p, way in zip(params, quasi_newton(grads, S, Y), strict=True)]
     a_there = eta * switch(begins, 1 / pt.maximum(1, norm(grads).value), 1)
     slope_there = inner(grads, direction)
 
@@ -191,31 +196,41 @@ def pushed(rows, row):
     return pt.concatenate([rows[1:], row[None]])
 
 
-def two_loops(q, S, Y):
-    """The product of the inverse Hessian with a vector: algorithm 7.4; rows of zeros are no pairs."""
-    n = len(q)
-    sy, yy = (row_products(A, Y) for A in (S, Y))
-    rho = switch(sy > 0, 1 / sy, 0)
-    gamma = switch(sy[-1] > 0, sy[-1] / yy[-1], 1)
+def quasi_newton(g, S, Y):
+    r"""The direction :math:`-Hg`, without a loop over the pairs; rows of zeros are none.
 
-    def backward(rho, *rows):
-        s, y, q = rows[:n], rows[n : 2 * n], rows[2 * n :]
-        alpha = rho * inner(s, q)
-        return [*(like(q, q - astype(alpha, q.dtype) * y) for q, y in zip(q, y, strict=True)), alpha]
+    What the recursion of algorithm 7.4 finds one after the other are the solutions of two triangular systems, in
+    :math:`R_{ij} = s_i^\top y_j` for :math:`i \le j` and its diagonal :math:`D`:
 
-    def forward(rho, alpha, *rows):
-        s, y, r = rows[:n], rows[n : 2 * n], rows[2 * n :]
-        beta = rho * inner(y, r)
-        return [like(r, r + astype(alpha - beta, r.dtype) * s) for r, s in zip(r, s, strict=True)]
+    .. math::
+        R \alpha &= S g, & r &= \gamma\, (g - Y^\top \alpha) \\
+        R^\top \delta &= D \alpha - Y r, & H g &= r + S^\top \delta
+    """
+    dtype, memory = largest_dtype(g), S[0].type.shape[0]
+    SY = sum(pt.dot(matrix(a, dtype), matrix(b, dtype).T) for a, b in zip(S, Y, strict=True))
+    sy, yy = row_products(S, Y), row_products(Y, Y)
+    known = sy > 0
+    gamma = switch(known[-1], sy[-1] / yy[-1], 1)
+    above, diagonal = np.triu(np.ones((memory, memory), bool), 1), np.eye(memory, dtype=dtype)
+    R = switch(and_(above, and_(known, known[:, None])), SY, switch(known, sy, 1) * diagonal)
+    alpha = solve_triangular(R, switch(known, row_products(S, g), 0))
+    r = [astype(gamma, x.dtype) * (x - combined(alpha, y)) for x, y in zip(g, Y, strict=True)]
+    delta = solve_triangular(R.T, switch(known, sy * alpha - row_products(Y, r), 0), lower=True)
+    return [-x - combined(delta, s) for x, s in zip(r, S, strict=True)]
 
-    options = {"return_list": True, "return_updates": False}
-    *q, alpha = pytensor.scan(backward, [rho, *S, *Y], [*q, None], go_backwards=True, **options)
-    r = [astype(gamma, x.dtype) * x[-1] for x in q]
-    return [x[-1] for x in pytensor.scan(forward, [rho, alpha[::-1], *S, *Y], r, **options)]
+
+def matrix(rows, dtype):
+    """The rows, each as a vector."""
+    return astype(rows, dtype).reshape((rows.type.shape[0], -1))
+
+
+def combined(weights, rows):
+    """The sum of the rows, by their weights."""
+    return total(pt.shape_padright(astype(weights, rows.dtype), rows.ndim - 1) * rows, axis=0)
 
 
 def row_products(A, B):
-    """The inner product of each row of one list of tensors with that of another, in the largest dtype."""
+    """The inner product of each row of one list of tensors with that of another, or with another as one vector."""
     dtype = largest_dtype(A)
     products = (astype(a, dtype) * astype(b, dtype) for a, b in zip(A, B, strict=True))
     return sum(total(ab, axis=tuple(range(1, ab.ndim))) for ab in products)
