@@ -11,10 +11,13 @@ It needs PyMC, which nothing else in the package imports: ``import symupdates.py
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,13 +33,17 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.type import DenseTensorType
 from pytensor.tensor.variable import TensorVariable
 
-from symupdates.compose import merge
+from symupdates.compose import chain, merge
 from symupdates.core import called, check_optimizer, flag, whole_number
 from symupdates.core.checks import listed
-from symupdates.core.state import stand_ins
+from symupdates.core.program import moved
+from symupdates.core.state import advances, stand_ins
+from symupdates.core.types import in_brackets
 from symupdates.random import checked_seed
 from symupdates.rules.adam import adam
+from symupdates.rules.lbfgs import lbfgs
 from symupdates.state import to_numpy
+from symupdates.transforms import apply_ema
 from symupdates.typing import LossOrGrads, OptimizerLike, Parameters, Updates
 
 try:
@@ -99,7 +106,7 @@ def shared_values(
     """
     model = in_context(model)
     chosen = chosen_values(model, vars)
-    point = initial_point(model, start, checked_seed("shared_values", seed))
+    point = initial_points(model, start)(checked_seed("shared_values", seed))
     return OrderedDict((v, new_shared(v, point[v.name])) for v in chosen)
 
 
@@ -213,10 +220,10 @@ def random_updates(outputs: Variable | Iterable[Variable]) -> OrderedDict[Shared
 
 def in_context(model):
     """The model that is meant."""
-    model = pm.modelcontext(model)
-    if not isinstance(model, pm.Model):
-        raise TypeError(f"model must be a pymc.Model, not {model!r}.")
-    return model
+    if model is not None and not isinstance(model, pm.Model):
+        remedy = "; an optimizer is given by name, optimizer=..." if callable(model) else ""
+        raise TypeError(f"model must be a pymc.Model, not {model!r}{remedy}.")
+    return pm.modelcontext(model)
 
 
 def check_mapping(name, given):
@@ -264,15 +271,29 @@ def check_complete(values, model):
         raise ValueError(f"values lack {', '.join(absent)}; give every value variable of the model one.")
 
 
-def initial_point(model, start, seed):
+def initial_points(model, start, jittered=()):
+    """A function of a seed, which returns a point to begin at, where some value variables are anywhere near."""
+    jittered = {model.values_to_rvs[v] for v in jittered}
     if start is not None:
         check_mapping("start", start)
+        check_shapes(model, start)
     try:
-        return make_initial_point_fn(model=model, overrides=dict(start or {}))(seed)
+        return make_initial_point_fn(model=model, overrides=dict(start or {}), jitter_rvs=jittered)
     except KeyError as error:
         raise ValueError(
             f"start: the model has no variable {error}; it has {', '.join(v.name for v in model.free_RVs)}."
         ) from error
+
+
+def check_shapes(model, start):
+    variables = {v.name: v for v in (*model.free_RVs, *model.value_vars)}
+    for key, value in start.items():
+        v = variables.get(getattr(key, "name", key))
+        if v is None or isinstance(value, str | Variable):  # "prior" is of any shape
+            continue
+        shape, needed = np.shape(value), v.type.shape
+        if len(shape) != len(needed) or any(n not in (None, m) for n, m in zip(needed, shape, strict=True)):
+            raise ValueError(f"start: {v.name} has shape {shape}, but that of the model has {in_brackets(needed)}.")
 
 
 def new_shared(v, value):
@@ -295,11 +316,15 @@ def map_estimate(
     *,
     vars: Iterable[Variable | str] | None = None,
     start: Mapping[Any, ArrayLike] | None = None,
+    initvals: Mapping[Any, ArrayLike] | None = None,
+    jitter: bool = False,
     jacobian: bool = False,
     include_transformed: bool = True,
     averages: bool | None = None,
     callbacks: Iterable[Callable[[MAP, np.ndarray, int], object]] = (),
     progressbar: bool = True,
+    tol: float | None = 1e-8,
+    patience: int | None = None,
     seed: int | None = None,
     compile_kwargs: Mapping[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
@@ -311,14 +336,20 @@ def map_estimate(
         By default the model of the context. Observed data may be ``pm.Minibatch``; each step then sees another.
     optimizer : callable, optional
         A rule, a partial of one, a :func:`~symupdates.chain` or :func:`~symupdates.partition`, which selects variables
-        by the names of their value variables. Rules that take the loss are welcome: ``lbfgs()`` for models on all
-        data. By default ``adam(learning_rate=0.01)``.
+        by the names of their value variables. Rules that take the loss are welcome. By default ``lbfgs()``; for
+        models that draw in each step, such as minibatches, ``chain(adam(learning_rate=0.01), apply_ema(decay=0.99))``.
     steps : int
-        The number of steps, at most.
+        The number of steps, at most. A step is one evaluation of the gradient.
     vars : iterable of variables or names, optional
         The free random variables to estimate, by default all; others are held where they start.
     start : dict, optional
         Values to begin with, as for :func:`shared_values`.
+    initvals : dict, optional
+        The same, by the name that ``find_MAP`` has for it.
+    jitter : bool
+        Begin anywhere within 1 of there, in each coordinate of the value variables that are estimated, uniformly; where
+        the loss is not finite, the numbers are drawn anew, up to ten times. It is off the saddle that products of
+        variables have at zero, which no rule leaves. As in ``find_MAP`` and ``pm.sample``.
     jacobian : bool
         Find the mode of the density of the unconstrained values, as for :func:`negative_logp`; by default that of the
         variables, as ``find_MAP`` does.
@@ -331,6 +362,8 @@ def map_estimate(
         ends the run; PyMC's do, such as ``pymc.variational.callbacks.CheckParametersConvergence()``.
     progressbar : bool
         Show the progress.
+    tol, patience : optional
+        When to stop, as for :meth:`MAP.fit`.
     seed : int, optional
         Seeds the minibatches, whose generators belong to the model, and initial values that are drawn.
     compile_kwargs : dict, optional
@@ -349,6 +382,11 @@ def map_estimate(
         If the log-probability is not finite where the run starts, or the next value of a variable is not, as for
         :meth:`MAP.fit`.
 
+    Warns
+    -----
+    UserWarning
+        If the run did not converge.
+
     Notes
     -----
     The estimate is what the optimizer has found when it ends: the parameters, or what it keeps in their place. For
@@ -363,13 +401,21 @@ def map_estimate(
     >>> with pm.Model():
     ...     p = pm.Beta("p", 2, 2)
     ...     k = pm.Binomial("k", 10, p, observed=7)
-    ...     estimate = map_estimate(optimizer=symupdates.lbfgs(), steps=20, progressbar=False)
+    ...     estimate = map_estimate(progressbar=False)
     >>> {name: round(float(value), 4) for name, value in estimate.items()}  # 8/12, and its log odds
     {'p_logodds__': 0.6931, 'p': 0.6667}
     """
     run = MAP(
-        model, optimizer, vars=vars, start=start, jacobian=jacobian, seed=seed, compile_kwargs=compile_kwargs
-    ).fit(steps, callbacks=callbacks, progressbar=progressbar)
+        model,
+        optimizer,
+        vars=vars,
+        start=start,
+        initvals=initvals,
+        jitter=jitter,
+        jacobian=jacobian,
+        seed=seed,
+        compile_kwargs=compile_kwargs,
+    ).fit(steps, callbacks=callbacks, progressbar=progressbar, tol=tol, patience=patience)
     return run.estimate(include_transformed=include_transformed, averages=averages)
 
 
@@ -380,7 +426,7 @@ class MAP:
 
     Parameters
     ----------
-    model, optimizer, vars, start, jacobian, seed, compile_kwargs : optional
+    model, optimizer, vars, start, initvals, jitter, jacobian, seed, compile_kwargs : optional
         As for :func:`map_estimate`.
 
     Attributes
@@ -400,7 +446,10 @@ class MAP:
     losses : array
         The loss before each step made so far.
     stopped : str or None
-        What a callback said that ended the last :meth:`fit`; ``""`` if nothing; None if it made all steps.
+        What ended the last :meth:`fit`: what it had reached, or what a callback said, ``""`` if nothing; None if it
+        made all steps.
+    converged : bool or None
+        Whether the last :meth:`fit` had reached what it was to reach; None if nothing was asked for.
 
     Examples
     --------
@@ -422,32 +471,47 @@ class MAP:
         *,
         vars: Iterable[Variable | str] | None = None,
         start: Mapping[Any, ArrayLike] | None = None,
+        initvals: Mapping[Any, ArrayLike] | None = None,
+        jitter: bool = False,
         jacobian: bool = False,
         seed: int | None = None,
         compile_kwargs: Mapping[str, Any] | None = None,
     ):
-        optimizer = adam(learning_rate=0.01) if optimizer is None else optimizer
-        check_optimizer("map_estimate: optimizer", optimizer)
+        if optimizer is not None:
+            check_optimizer("map_estimate: optimizer", optimizer)
         if compile_kwargs is not None:
             check_mapping("map_estimate: compile_kwargs", compile_kwargs)
         self.model = in_context(model)
         chosen = chosen_values(self.model, vars)
-        self._start = initial_point(self.model, start, checked_seed("map_estimate", seed))
+        if start is not None and initvals is not None:
+            raise ValueError("map_estimate: start and initvals are the same; give one of them.")
+        draw = initial_points(
+            self.model, initvals if start is None else start, chosen if flag("map_estimate: jitter", jitter) else ()
+        )
+        self._start = draw(checked_seed("map_estimate", seed))
         every = OrderedDict((v, new_shared(v, self._start[v.name])) for v in self.model.value_vars)
         self.values = OrderedDict((v, every[v]) for v in chosen)
         self.params = list(self.values.values())
         self.loss = negative_logp(every, self.model, jacobian)
+        if jitter:
+            self._jitter(draw, every, np.random.default_rng(seed))
+        self._draws = bool(moved({}, [self.loss])) or any(map(advances, graph_inputs([self.loss])))
+        if optimizer is None:
+            averaged = chain(adam(learning_rate=0.01), apply_ema(decay=0.99))
+            optimizer = averaged if self._draws else lbfgs()
         updates = called("map_estimate: optimizer", optimizer, self.loss, self.params)
         self.updates = merge(updates, random_updates(self.loss))
         self.losses = np.empty(0)
-        self.stopped = None
+        self.stopped = self.converged = None
         self._every = every
         # Where something is not finite, these tell what; the gradients are those of the rule, and computed once.
-        suspects = [self.updates.get(p, p) for p in self.params] + pytensor.grad(self.loss, self.params)
+        grads = pytensor.grad(self.loss, self.params)
+        suspects = [self.updates.get(p, p) for p in self.params] + grads
         is_finite = pt.stack([~pt.any(pt.isnan(x) | pt.isinf(x)) for x in suspects])
+        norm = pt.sqrt(sum((g**2).sum() for g in grads))
         with self.model:  # which says whether parameters are checked
             self._step = pm.compile(
-                [], [self.loss, is_finite], updates=self.updates, random_seed=seed, **(compile_kwargs or {})
+                [], [self.loss, norm, is_finite], updates=self.updates, random_seed=seed, **(compile_kwargs or {})
             )
 
     def fit(
@@ -455,6 +519,8 @@ class MAP:
         steps: int = 10_000,
         callbacks: Iterable[Callable[[MAP, np.ndarray, int], object]] = (),
         progressbar: bool = True,
+        tol: float | None = None,
+        patience: int | None = None,
     ) -> MAP:
         """Make steps.
 
@@ -465,9 +531,18 @@ class MAP:
         callbacks : iterable of callables
             Called after each step as ``callback(run, losses, i)``, like those of ``pm.fit``: with this run, whose
             ``params`` are shared variables, all losses so far, and the number of steps made in all. One that raises
-            StopIteration ends the run, and so does the interrupt key.
+            StopIteration ends the run, and so does the interrupt key, when the step is made.
         progressbar : bool
             Show the progress.
+        tol : float, optional
+            The norm of the gradient at the parameters, of all value variables that are estimated, at which the run has
+            converged and ends. It then ends as well when the loss no longer falls, and has converged if the gradient is
+            at the height of the rounding, and cannot be less. Of models that draw in each step, whose gradient does not
+            become small, it asks nothing. An average that the optimizer keeps may be behind the parameters.
+        patience : int, optional
+            The number of steps without a lower loss, by more than its rounding, after which it no longer falls: by
+            default 50. For models that draw in each step it is the mean of so many losses that is to be lower than that
+            of those before; else the run has converged and ends. Such a run makes all steps by default.
 
         Returns
         -------
@@ -480,35 +555,57 @@ class MAP:
             If the loss is not finite at the first step of all: it names the terms of the log-probability that are
             not. If the next value of a variable is not finite: it names the variables, those whose gradient is at
             fault, and the remedies.
+
+        Warns
+        -----
+        UserWarning
+            If there is a `tol` and the run did not converge, unless it was stopped.
         """
         whole_number("map_estimate: steps", steps, least=0)
         flag("map_estimate: progressbar", progressbar)
+        if tol is not None and not (isinstance(tol, int | float | np.number) and 0 <= tol < np.inf):
+            raise ValueError(f"map_estimate: tol must be a number of at least 0, or None, not {tol!r}.")
+        if patience is not None:
+            whole_number("map_estimate: patience", patience)
+        rule = Noisy(patience) if self._draws else Exact(tol, patience or 50, np.finfo(self.loss.dtype).eps)
         callbacks = listed("map_estimate: callbacks", callbacks, "functions")
         if strange := [f for f in callbacks if not callable(f)]:
             raise TypeError(f"map_estimate: callbacks must be functions, but {strange[0]!r} is not.")
         done = len(self.losses)
         losses = np.concatenate([self.losses, np.full(steps, np.nan)])
-        self.stopped = None
-        i = done
+        self.stopped = self.converged = None
         try:
             with progress(steps, shown=progressbar) as report:
                 for i in range(done, done + steps):
-                    loss, is_finite = self._step()
-                    losses[i] = loss
+                    with interrupted_after():
+                        loss, norm, is_finite = self._step()
+                        losses[i] = loss
+                        self.losses = losses[: i + 1]
                     if i == 0 and not np.isfinite(losses[0]):
                         raise FloatingPointError(self._bad_start(losses[0]))
                     if not np.all(is_finite[: len(self.params)]):
                         raise FloatingPointError(self._not_finite(i + 1, losses[i], np.asarray(is_finite)))
-                    self.losses = losses[: i + 1]
                     for callback in callbacks:
                         callback(self, self.losses, i + 1)
-                    report(i + 1 - done, self.losses)
+                    report(i + 1 - done, self.losses, norm)
+                    if rule.ends(losses[i], float(norm)):
+                        self.converged, self.stopped = rule.converged, rule.reason
+                        break
+                else:
+                    self.converged = rule.converged
         except (KeyboardInterrupt, StopIteration) as stop:
-            self.stopped = str(stop)
+            self.converged, self.stopped = rule.converged, str(stop)
             logger.info("Stopped after %d steps. %s", len(self.losses), stop)
+        else:
+            if self.converged is False and steps:
+                warnings.warn(
+                    f"map_estimate: not converged after {len(self.losses)} steps: {rule.reason}. Make more steps, with "
+                    "a learning rate that falls where it is not that of a search; or give the tol that will do.",
+                    stacklevel=2,
+                )
         finally:
             to_numpy(self.updates)
-        if steps and not np.isfinite(self.losses[-1]):
+        if len(self.losses) > done and not np.isfinite(self.losses[-1]) and not stand_ins(self.updates):
             warnings.warn(
                 f"the negative log-probability was {self.losses[-1]} in the last step, and the estimate is where it is "
                 "not finite, or near: take a smaller learning rate, or another start.",
@@ -545,6 +642,16 @@ class MAP:
         values = {v: kept.get(shared, shared) for v, shared in self._every.items()}
         return as_estimate(values, self.model, include_transformed)
 
+    def _jitter(self, draw, every, rng):
+        """Draw starts until the loss is finite there, or for long enough."""
+        height = pytensor.function([], self.loss, mode="FAST_COMPILE")
+        for _ in range(10):
+            if np.isfinite(height()):
+                break
+            self._start = draw(int(rng.integers(2**30)))
+            for v, shared in every.items():
+                shared.set_value(np.asarray(self._start[v.name], dtype=v.dtype))
+
     def _bad_start(self, loss):
         terms = {name: value for name, value in self.model.point_logps(self._start).items() if not np.isfinite(value)}
         named = f": of {', '.join(f'{name}, {value}' for name, value in terms.items())}" if terms else ""
@@ -574,6 +681,87 @@ class MAP:
         return f"map_estimate: the next value of {values} in step {step} is not finite. {cause}"
 
 
+class Exact:
+    """When to end, by losses and norms of gradients that are those of all data.
+
+    Attributes
+    ----------
+    converged : bool or None
+        Whether it has; None where nothing is asked for.
+    reason : str
+        What it has come to.
+    """
+
+    def __init__(self, tol, patience, eps):
+        self.tol, self.patience, self.eps = tol, patience, eps
+        self.converged = None if tol is None else False
+        self.reason = "no step was made"
+        self.lowest, self.norm, self.waited = np.inf, np.inf, 0
+
+    def ends(self, loss, norm):
+        """Whether to end, after a step at that loss."""
+        if self.tol is None:
+            return False
+        self.waited += 1
+        size = max(1, abs(loss))
+        if loss < self.lowest:
+            if self.lowest - loss > 10 * self.eps * size:
+                self.waited = 0
+            self.lowest, self.norm = loss, norm
+        is_small = norm <= self.tol
+        self.reason = f"the norm of the gradient is {norm if is_small else self.norm:.2g}, and tol {self.tol:g}"
+        no_longer_falls = self.waited >= self.patience
+        if no_longer_falls:
+            self.reason = f"the loss no longer falls; {self.reason}"
+        # At a distance e from the mode, with a curvature c, the loss is higher by ce²/2 and the gradient ce.
+        is_as_small_as_can_be = self.norm <= np.sqrt(max(self.tol, 10 * self.eps) * size)
+        self.converged = bool(is_small or (no_longer_falls and is_as_small_as_can_be))
+        return is_small or no_longer_falls
+
+
+class Noisy:
+    """When to end, by losses that are drawn; as :class:`Exact`."""
+
+    reason = "fewer were made than are to be compared"
+
+    def __init__(self, patience):
+        self.patience, self.converged = patience, None if patience is None else False
+        self.losses, self.lowest = [], np.inf
+
+    def ends(self, loss, norm):
+        """Whether to end, after a step at that loss."""
+        self.losses.append(loss)
+        if len(self.losses) != self.patience:
+            return False
+        mean = np.mean(self.losses)
+        self.converged = not mean < self.lowest
+        falls = "no longer" if self.converged else "still"
+        self.reason = f"the mean of {self.patience} losses {falls} falls, from {self.lowest:.5g} to {mean:.5g}"
+        self.losses, self.lowest = [], mean
+        return self.converged
+
+
+@contextmanager
+def interrupted_after():
+    """Let the interrupt key wait until what is inside is done; a second time, it does not."""
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
+        yield
+        return
+    received = []
+
+    def note(*arguments):
+        received.append(arguments)
+        signal.signal(signal.SIGINT, handler)
+
+    handler = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if received:
+        handler(*received[0])
+
+
 class progress:
     """A bar on the terminal, or nothing."""
 
@@ -582,23 +770,31 @@ class progress:
 
     def __enter__(self):
         if not self.shown:
-            return lambda done, losses: None
+            return lambda done, losses, norm: None
         from rich.progress import MofNCompleteColumn, Progress, TextColumn  # PyMC needs it too
 
         columns = [*Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")]
         self.bar = Progress(*columns)
         self.task = self.bar.add_task("MAP", total=self.steps, loss="")
+        self.begun, self.words = time.perf_counter(), None
         self.bar.start()
         return self.report
 
-    def report(self, done, losses):
+    def report(self, done, losses, norm):
         now = time.perf_counter()
-        if now - self.last > 0.1 or done == self.steps:
+        self.words = {"completed": done, "losses": losses, "norm": norm, "seconds": now - self.begun}
+        if now - self.last > 0.1:
             self.last = now
-            self.bar.update(self.task, completed=done, loss=f"loss {losses[-100:].mean():,.5g}")
+            self.show(**self.words)
+
+    def show(self, completed, losses, norm, seconds):
+        loss = f"loss {losses[-1]:,.6g}, lowest {np.nanmin(losses):,.6g}, |g| {norm:.2g}, {completed / seconds:,.0f}/s"
+        self.bar.update(self.task, completed=completed, loss=loss)
 
     def __exit__(self, *exception):
         if self.shown:
+            if self.words:
+                self.show(**self.words)
             self.bar.stop()
 
 

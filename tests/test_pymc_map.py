@@ -1,6 +1,7 @@
 """symupdates.pymc: maximum a posteriori estimates by any rule, against find_MAP and by hand."""
 
 import importlib
+import signal
 import warnings
 
 import numpy as np
@@ -68,10 +69,10 @@ def falling_adam():
 
 @pytest.mark.parametrize("build", [regression, proportions, eight_schools], ids=lambda f: f.__name__)
 def test_equals_find_map(build):
-    """The same names in the same order, and values to 1e-4; by a rule that takes the loss."""
+    """The same names in the same order, and values to 1e-4, of itself."""
     model = build()
     expected = find_map(model)
-    got = map_estimate(model, symupdates.lbfgs(), 100, **QUIET)
+    got = map_estimate(model, **QUIET)
     assert list(got) == list(expected)
     for name, value in expected.items():
         assert isinstance(got[name], np.ndarray) and got[name].shape == value.shape
@@ -98,9 +99,7 @@ def test_jacobian(jacobian, expected):
     with pm.Model():
         p = pm.Beta("p", 2, 2)
         pm.Binomial("k", 10, p, observed=7)
-        got = map_estimate(
-            optimizer=symupdates.lbfgs(), steps=30, jacobian=jacobian, include_transformed=False, **QUIET
-        )
+        got = map_estimate(optimizer=symupdates.lbfgs(), jacobian=jacobian, include_transformed=False, **QUIET)
     assert list(got) == ["p"]
     np.testing.assert_allclose(got["p"], expected, rtol=1e-6)
 
@@ -130,6 +129,39 @@ def test_vars_and_start(mixed):
     np.testing.assert_allclose(got["x"], 2 / (1 + 0.25), rtol=1e-6)
     values = of_pymc.shared_values(mixed, vars=["x", "scale"], start={"scale_log__": np.log(3.0), "x": 7.0})
     assert {name: x.item() for name, x in of_pymc.as_point(values).items()} == {"x": 7.0, "scale_log__": np.log(3.0)}
+
+
+def test_jitter_leaves_the_saddle():
+    """Where a product of variables begins at zero there is no slope, and the mode is elsewhere."""
+    x = np.array([-1.0, 0.5, 2.0])
+    with pm.Model() as model:
+        v, w = pm.Normal("v", 0, 1, initval=0.0), pm.Normal("w", 0, 1, initval=0.0)
+        pm.Normal("y", v * pt.tanh(w * x), 0.1, observed=2 * np.tanh(x))
+    saddle = MAP(model, **QUICK).fit(tol=1e-8, progressbar=False)
+    assert saddle.converged and saddle.estimate() == {"v": 0.0, "w": 0.0}
+    run = MAP(model, jitter=True, seed=1, **QUICK)
+    assert all(0 < abs(p.get_value()) < 1 for p in run.params)
+    again = MAP(model, jitter=True, seed=1, **QUICK)
+    assert [p.get_value() for p in again.params] == [p.get_value() for p in run.params]
+    assert MAP(model, jitter=True, vars=["v"], **QUICK).estimate()["w"] == 0
+    assert run.fit(tol=1e-8, progressbar=False).converged and run.losses[-1] < saddle.losses[-1] - 100
+    np.testing.assert_allclose(np.abs(list(run.estimate().values())), [2, 1], rtol=0.2)
+
+
+def test_jitter_finds_a_possible_start():
+    with pm.Model() as model:
+        pm.Uniform("x", 0, 1, default_transform=None, initval=0.5)
+    starts = [MAP(model, symupdates.sgd(), jitter=True, seed=seed, **QUICK).params[0].get_value() for seed in range(5)]
+    assert len(set(map(float, starts))) == 5 and all(0 < x < 1 for x in starts)
+
+
+def test_initvals_are_the_start(mixed):
+    run = MAP(mixed, symupdates.sgd(), vars=["x"], initvals={"x": 3.0}, **QUICK)
+    assert run.params[0].get_value() == 3
+    with pytest.raises(ValueError, match="start and initvals are the same; give one of them"):
+        MAP(mixed, vars=["x"], initvals={"x": 3.0}, start={"x": 3.0})
+    with pytest.raises(TypeError, match="map_estimate: jitter must be True or False"):
+        MAP(mixed, vars=["x"], jitter=3)
 
 
 def test_refusals(mixed):
@@ -192,7 +224,17 @@ def test_refusals(mixed):
     with pytest.raises(ValueError, match="values lack k, scale_log__"):
         of_pymc.as_estimate(of_pymc.shared_values(mixed, vars=["x"]), mixed)
     with pytest.raises(ValueError, match="keep no averages"):
-        MAP(mixed, vars=["x"], **QUICK).estimate(averages=True)
+        MAP(mixed, symupdates.sgd(), vars=["x"], **QUICK).estimate(averages=True)
+    with pytest.raises(TypeError, match=r"model must be a pymc\.Model, not adam\(.*an optimizer is given by name"):
+        map_estimate(symupdates.adam())
+    with pytest.raises(ValueError, match=r"start: scale has shape \(2,\), but that of the model has \(\)"):
+        MAP(mixed, vars=["x"], start={"scale": [1.0, 2.0]})
+    run = MAP(mixed, symupdates.sgd(), vars=["x"], **QUICK)
+    for tol in (-1.0, np.nan, "x"):
+        with pytest.raises(ValueError, match="map_estimate: tol must be a number of at least 0, or None, not"):
+            run.fit(1, tol=tol)
+    with pytest.raises(ValueError, match="map_estimate: patience must be a whole number"):
+        run.fit(1, patience=0)
 
 
 def test_the_estimate_is_the_best_point_of_a_search():
@@ -379,11 +421,84 @@ def test_early_stopping(bowl):
     assert len(run.fit(5, callbacks=[interrupt], progressbar=False).losses) == 13
 
 
+def test_it_ends_by_the_gradient(bowl):
+    """Its norm is 2 at first and halves in each step; after 12 steps, 11 halvings, it was below 1e-3."""
+    run = MAP(bowl, symupdates.sgd(learning_rate=0.5), start={"x": np.array([1.0, 0.0])}, **QUICK)
+    run.fit(100, tol=1e-3, progressbar=False)
+    assert len(run.losses) == 12 and run.converged is True
+    assert run.stopped == "the norm of the gradient is 0.00098, and tol 0.001"
+    with pytest.warns(UserWarning, match="not converged after 14 steps: the norm of the gradient is 0.00024, and tol"):
+        run.fit(2, tol=1e-9, progressbar=False)
+    assert run.converged is False and run.stopped is None
+    run.fit(2, tol=1e-9, callbacks=[stop_iteration], progressbar=False)
+    assert len(run.losses) == 15 and run.converged is False and run.stopped == ""
+    assert run.fit(1, progressbar=False).converged is None
+
+
+def test_it_ends_when_the_loss_no_longer_falls(bowl):
+    """By a rate of 2, that jumps between two points at the same height; and at the height of the rounding."""
+    start = {"x": np.array([1.0, 0.0])}
+    run = MAP(bowl, symupdates.sgd(learning_rate=2.0), start=start, **QUICK)
+    message = "not converged after 8 steps: the loss no longer falls; the norm of the gradient is 2, and tol"
+    with pytest.warns(UserWarning, match=message):
+        run.fit(100, tol=1e-9, patience=7, progressbar=False)
+    run = MAP(bowl, symupdates.sgd(learning_rate=0.5), start=start, **QUICK)
+    run.fit(999, tol=0.0, patience=20, progressbar=False)
+    assert run.converged and run.stopped.startswith("the loss no longer falls; the norm of the gradient is")
+    assert len(run.losses) < 30 + 20  # 4 ** -25 is below the rounding
+
+
+def test_it_ends_when_the_mean_of_losses_no_longer_falls(in_minibatches):
+    model, data = in_minibatches
+    run = MAP(model, seed=3, **QUICK).fit(5000, tol=1e-8, patience=200, progressbar=False)
+    assert run.converged and run.stopped.startswith("the mean of 200 losses no longer falls")
+    means = run.losses.reshape(-1, 200).mean(axis=1)
+    assert np.all(np.diff(means[:-1]) < 0) and means[-1] >= means[-2]
+    assert abs(run.estimate()["mu"] - data.sum() / 201) < 0.05
+    with pytest.warns(UserWarning, match="not converged after .* steps: fewer were made than are to be compared"):
+        run.fit(5, patience=200, progressbar=False)
+    assert run.fit(5, tol=1e-8, progressbar=False).converged is None
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_interrupt_waits_for_the_step(bowl, again):
+    """The estimate is there, and a loss for each step; of two, the second does not wait."""
+    run = MAP(bowl, symupdates.sgd(learning_rate=0.5), start={"x": np.zeros(2)}, **QUICK)
+    step, made = run._step, []
+
+    def interrupted():
+        if len(made) == 2:
+            signal.raise_signal(signal.SIGINT)
+            if again:
+                signal.raise_signal(signal.SIGINT)
+        made.append(step())
+        return made[-1]
+
+    run._step = interrupted
+    run.fit(9, progressbar=False)
+    assert len(run.losses) == len(made) == (2 if again else 3) and run.stopped == ""
+    np.testing.assert_allclose(run.estimate()["x"], np.array([1.0, -2.0]) * (1 - 0.5 ** len(made)), rtol=1e-12)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_of_the_first_step(bowl):
+    run = MAP(bowl, symupdates.sgd(), start={"x": np.zeros(2)}, **QUICK)
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    run._step = interrupted
+    assert len(run.fit(9, progressbar=False).losses) == 0
+    np.testing.assert_array_equal(run.estimate()["x"], 0)
+
+
 def test_progress_bar(bowl, capsys):
-    map_estimate(bowl, steps=3, **QUICK)
-    shown = capsys.readouterr().out
-    assert "3/3" in shown and "loss" in shown
-    map_estimate(bowl, steps=3, **QUIET)
+    """It tells the last loss, log 2π + |x - m|²/2, the lowest, and the norm of the gradient."""
+    start = {"start": {"x": np.array([1.0, 0.0])}, "tol": None}
+    map_estimate(bowl, symupdates.sgd(learning_rate=3.0), steps=2, **start, **QUICK)
+    shown = capsys.readouterr().out.replace("\n", " ")
+    assert all(words in shown for words in ("2/2", "loss 9.83788", "lowest 3.83788", "|g| 4", "/s"))
+    map_estimate(bowl, symupdates.sgd(), steps=3, **start, **QUIET)
     assert capsys.readouterr().out == ""
 
 
