@@ -45,8 +45,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 # --- Backends ---------------------------------------------------------------------------------------------------------
-# In the first tier, JAX compiles the tests, for it is the fastest, and every backend one rule of each kind, for one
-# dtype. CI has one backend more, another in each environment of .ci/run; the full tier has all.
+# In the first tier, JAX compiles the tests, for it is the fastest, and every backend some rules, for one dtype. CI has
+# one backend more, another in each environment of .ci/run; the full tier has all.
 
 CI_BACKEND = os.environ.get("SYMUPDATES_BACKEND", "JAX")
 BACKENDS = ["CVM", "NUMBA", "JAX"]

@@ -170,7 +170,8 @@ class Step:
 
     def __setitem__(self, variable, value):
         value, place = like(variable, value), self._place(variable)
-        if is_state(place.key) and variable.ndim and variable.dtype.startswith("float") and value is not variable:
+        is_array = is_state(place.key) and variable.ndim > 0 and variable.dtype.startswith("float")
+        if is_array and value is not variable and not written(variable, value):
             # PyTensor's algebra looks through anything but this: (accu + g²) + ε would become a sum of three, of which
             # the accumulator's next value is no part, and XLA would copy the old one to read it twice.
             value = astype(value, variable.dtype)

@@ -59,6 +59,7 @@ def test_fromage_keeps_the_norm_at_right_angles():
     np.testing.assert_allclose(np.linalg.norm(path[-1]), 5.0, rtol=1e-14)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "rule", [su.lars(), su.lamb(), su.fromage(), su.muon(), su.adafactor(), su.shampoo(), su.soap()]
 )
@@ -182,6 +183,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "name, options", [(name, options) for name, (_, several) in CHECKS.items() for options in several], ids=str
 )

@@ -7,7 +7,6 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from conftest import every_backend
 from helpers import PYTHON, values
 from pytensor.gradient import disconnected_grad, grad_scale
 from scipy.optimize import minimize, rosen, rosen_der
@@ -46,7 +45,6 @@ def test_nag_is_nesterov_momentum_seen_from_behind():
         np.testing.assert_allclose(q.get_value(), p.get_value() + 0.75 * v.get_value(), rtol=1e-13)
 
 
-@every_backend
 def test_sam_on_a_quadratic(backend):
     """The gradient at p + cg is g + cHg on a quadratic, c being the radius over the norm."""
     H = np.diag([1.0, 4.0])
