@@ -109,6 +109,13 @@ def test_noise_is_annealed_and_resumed(backend):
         assert variable.get_value().tobytes() == value.tobytes()
 
 
+def test_each_gradient_has_noise_of_its_own():
+    zeros = [pt.zeros((40,), "float64"), pt.zeros((40,), "float64")]
+    one, other = pytensor.function([], gradients.add_noise(zeros, eta=1.0, gamma=0.0, seed=0), mode=PYTHON)()
+    assert not np.any(one == other)
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.5
+
+
 def test_seeds():
     W = pytensor.shared(np.zeros(3), name="W")
     keys = [
