@@ -108,7 +108,7 @@ def test_rules(row):
         assert "/t" in "".join(v.name for v in updates)
         # The rewrites take other products of matrices for the same, inside the loop and outside.
         check = check_close if long_sums or row.products else check_same_bits
-        check([grads[1].sum(), params[0]], updates, {x: normal(STEPS, 4, 3)}, PYTHON)
+        check([grads[1].sum(), params[0]], updates, {x: normal(STEPS, 4, 3)}, FAST_COMPILE)
 
 
 def test_backends(backend_and_dtype):

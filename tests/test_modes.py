@@ -142,7 +142,8 @@ def test_two_functions_on_the_same_parameters():
 # --- NUMBA_PER_PARAMETER ----------------------------------------------------------------------------------------------
 
 
-@rules(pytest.mark.ci, rows=[row for row in ROWS if row.name in ("sgd", "adam", "adagrad_window")], kinds=())
+@pytest.mark.ci
+@rules(pytest.mark.full, rows=[row for row in ROWS if row.name in ("sgd", "adam", "adagrad_window")], kinds={"sgd"})
 def test_numbers_are_those_of_numba(row):
     """Of parameters of several shapes, dtypes and readers; with scheduled and shared hyper-parameters."""
     shapes = {"W": (4, 3), "V": (4, 3), "b": (3,), "c": ()}

@@ -22,6 +22,7 @@ def test_the_gradient_is_right_and_what_is_learned_is_as_good_as_the_grid(backen
     assert (tmp_path / "rates.png").stat().st_size > 10_000
 
 
+@pytest.mark.full
 def test_a_rate_for_each_step(tmp_path):
     output = run("learn_learning_rate.py", "--iterations", "5", "--steps", "8", "--per-step", folder=tmp_path)
     cells = {row[0]: row[1:] for row in rows(output)}

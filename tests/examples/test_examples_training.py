@@ -75,7 +75,7 @@ def test_mlp_reaches_its_accuracy_with_the_defaults(mlp_output):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("other", ["numba", "jax"])
+@pytest.mark.parametrize("other", [pytest.param("numba", marks=pytest.mark.full), "jax"])
 def test_mlp_prints_the_same_first_epochs_on_every_backend(mlp_output, other):
     if other == "jax" and not HAVE_JAX:
         pytest.skip("JAX is not installed")
@@ -405,6 +405,7 @@ def test_linear_regression_finds_the_least_squares(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.full
 @pytest.mark.ci
 def test_linear_regression_prints_the_same_on_every_backend(capsys):
     outputs = []

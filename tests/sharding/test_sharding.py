@@ -46,7 +46,7 @@ def assert_close(got, expected):
 
 
 @pytest.mark.ci
-@rules(pytest.mark.once, rows=[*ROWS, *LOSS_ROWS], kinds=KINDS | LOSS_KINDS)
+@rules(pytest.mark.full, rows=[*ROWS, *LOSS_ROWS], kinds=KINDS | LOSS_KINDS)
 def test_numbers_are_those_of_one_device(row):
     of_loss = row in LOSS_ROWS
     outputs = row.arguments if of_loss else (lambda z: dict(row.structure))
