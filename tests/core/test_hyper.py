@@ -21,6 +21,13 @@ def test_all_of_every_rule(row):
         assert x.eval(mode=PYTHON) == row.hyper[name.split("/")[1]]
 
 
+@pytest.mark.parametrize("number", [1, 1.0, np.int8(1), np.uint16(1), np.float32(1), np.asarray(1)])
+def test_numbers_of_any_kind(number):
+    p = make_param((3,), "float32", "p")
+    (rate,) = hyperparameters(sgd([pt.fvector()], [p], number)).values()
+    assert rate.eval(mode=PYTHON) == number
+
+
 @every_rule
 def test_any_can_be_changed(row):
     """Set to other values, they give what a dict made with those gives."""

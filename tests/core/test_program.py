@@ -185,10 +185,23 @@ def test_a_skipped_step_leaves_a_statistic_that_alone_is_not_finite():
     assert (w.get_value(), largest.get_value()) == (0.9, 1.0)
 
 
-def test_a_gate_for_some_parameters_leaves_the_model_alone():
+GATED = su.chain(su.adam(), su.apply_if_finite())
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        su.chain(su.adam(), su.apply_if_finite(params="w")),
+        su.partition(("w", GATED), (..., su.sgd())),
+        su.partition((..., GATED)),
+        su.accumulate(GATED, every=2),
+    ],
+    ids=["some", "group", "one group", "accumulated"],
+)
+def test_a_gate_for_a_part_of_the_step_leaves_the_model_alone(optimizer):
     model = Model()
-    updates, _ = model.trained_by(su.chain(su.adam(), su.apply_if_finite(params=[model.w])))
-    assert model.mean not in updates
+    updates, _ = model.trained_by(optimizer)
+    assert model.mean not in updates and model.sd not in updates
 
 
 def test_freezing_and_accumulating_leave_the_model_alone():
