@@ -224,6 +224,19 @@ def test_what_is_no_loop_waits_for_the_loops_that_read_it():
     np.testing.assert_array_equal(p.get_value(), [[4, 4], [10, 10], [4, 4]])
 
 
+def test_a_loop_that_reads_what_waits_for_a_loop_waits_too():
+    E, p, q = (
+        pytensor.shared(np.full((3, 2), value), name=name) for name, value in zip("Epq", (1.0, 2.0, 3.0), strict=True)
+    )
+    written = pt.set_subtensor(E[1], 7.0)
+    updates = {E: written, p: p + E, q: q + written}
+    step = pytensor.function([], [], updates=updates, mode=NUMBA_PER_PARAMETER)
+    assert [len(nodes) for nodes in stages(step.maker.fgraph)] == [0, 1, 2]
+    step()
+    np.testing.assert_array_equal(p.get_value(), np.full((3, 2), 3.0))
+    np.testing.assert_array_equal(q.get_value(), [[4, 4], [10, 10], [4, 4]])
+
+
 @pytest.mark.ci
 def test_compositions_apart(tmp_path):
     """Gates, averages, generators and counts; saved on one mode and loaded on the other."""
