@@ -460,6 +460,15 @@ def test_it_ends_when_the_mean_of_losses_no_longer_falls(in_minibatches):
     assert run.fit(5, tol=1e-8, progressbar=False).converged is None
 
 
+@pytest.fixture
+def interruptible():
+    """The handler of SIGINT is Python's, also where the tests run in the background, which ignores it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("again", [False, True])
 def test_an_interrupt_waits_for_the_step(bowl, again):
     """The estimate is there, and a loss for each step; of two, the second does not wait."""
