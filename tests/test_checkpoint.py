@@ -159,6 +159,7 @@ def arrays_and_a_generator(seed):
     return dict(zip(variables, variables, strict=True))
 
 
+@pytest.mark.ci
 @settings(max_examples=200, deadline=timedelta(seconds=10))
 @given(changes=CHANGES, strict=st.booleans())
 def test_whatever_is_changed_in_a_file(changes, strict, tmp_path_factory):

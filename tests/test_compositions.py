@@ -247,6 +247,7 @@ def test_all(row):
     check(row, "float64", PYTHON)
 
 
+@pytest.mark.ci
 @every_rule_once
 def test_some_on_every_rule(row):
     check(row, "float64", PYTHON, SOME)

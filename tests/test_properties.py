@@ -132,6 +132,7 @@ def accumulated(name):
     return Run(su.accumulate(rule_of(next(row for row in ROWS if row.name == name)), every=4))
 
 
+@pytest.mark.ci
 @every_rule_once
 @few
 @given(steps=st.lists(one_step, min_size=4, max_size=12))
@@ -187,6 +188,7 @@ def test_every_transform_is_here():
     assert {getattr(transform, "func", transform).__name__ for transform in TRANSFORMS} == named
 
 
+@pytest.mark.ci
 @every_rule_once
 @few
 @given(chosen=st.lists(st.sampled_from(TRANSFORMS), max_size=6))
