@@ -32,6 +32,7 @@ def test_tour(tmp_path, monkeypatch):
     assert attempted > 30 and failed == 0
 
 
+@pytest.mark.ci
 def test_a_program_that_is_killed_and_resumed_prints_the_same_numbers(tmp_path):
     """Killed as soon as it has printed so many, perhaps before it has saved: then it makes that step again."""
     (program,) = blocks("python", "Tour")

@@ -17,6 +17,7 @@ from symupdates import adam, norm_constraint, sgd, total_norm_constraint
 from symupdates.core import prepare
 
 
+@pytest.mark.ci
 @every_backend
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999, 0.9999, 0.999999])

@@ -5,7 +5,7 @@ from functools import cache
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import IdleNumbaLinker, call, every_rule_in_ci, make_param
+from helpers import IdleNumbaLinker, call, make_param, rules
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.tensor.blas import Dot22, Dot22Scalar, Gemm
 from pytensor.tensor.math import Dot
@@ -46,7 +46,7 @@ def products_of_the_gradients(mode):
 
 
 @pytest.mark.parametrize("mode", ["CVM", "NUMBA"])
-@every_rule_in_ci
+@rules(pytest.mark.ci, kinds={"adam", "sm3", "prodigy"})
 def test_one_loop_in_place(row, mode):
     function, updates = compiled(mode, row)
     fgraph = function.maker.fgraph
