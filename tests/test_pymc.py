@@ -388,11 +388,11 @@ import symupdates.pymc
     assert done.stderr.splitlines()[-1].startswith("ModuleNotFoundError: symupdates.pymc needs PyMC, an optional extra")
 
 
-def test_readme(model, monkeypatch):
-    """The blocks of README.md, as they stand."""
+def test_page(model, monkeypatch):
+    """The blocks of the page, as they stand."""
     monkeypatch.setattr(pm, "fit", partial(pm.fit, progressbar=False, random_seed=1))
     names = {"pm": pm, "symupdates": symupdates, "model": model, "gradients": gradients, "schedules": schedules}
-    advi, look_inside, map_estimate = blocks("python", "PyMC")
+    advi, look_inside, map_estimate = blocks("python", page="pymc.md")
     exec(advi, names)
     # From seed to seed, means and deviations scatter by 0.008.
     assert abs(names["approx"].mean.eval().item() - 5 / 11) < 0.03

@@ -1,4 +1,4 @@
-"""README.md and the docstrings hold: their examples run, and a rule added by the recipe gets every test."""
+"""README.md, the pages and the docstrings hold: their examples run, and a rule added as told gets every test."""
 
 import doctest
 import importlib
@@ -10,32 +10,73 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 
 import pytensor
 import pytest
 from conftest import HAVE_JAX
 from loss_table import LOSS_ROWS
-from readme import ROOT, blocks
+from readme import DOCUMENTS, PAGES, README, ROOT, blocks
 from table import ROWS
 
 import symupdates
 
+NEEDS = {"devices.md": "jax", "pytensor_ml.md": "pytensor_ml"}
 
-def test_tour(tmp_path, monkeypatch):
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
+def test_pages(document, tmp_path, monkeypatch):
+    """Each is a doctest; what else is in a fence is run by the tests named beside it."""
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    if not HAVE_JAX:
-        text = re.sub(r"^## Many devices\n.*?(?=^## )", "", text, flags=re.DOTALL | re.MULTILINE)
-    tour = doctest.DocTestParser().get_doctest(text, {}, "README.md", "README.md", 0)
+    if document.name in NEEDS:
+        pytest.importorskip(NEEDS[document.name])
+    text = document.read_text(encoding="utf-8")
+    page = doctest.DocTestParser().get_doctest(text, {}, document.name, str(document), 0)
     with pytensor.config.change_flags(mode="FAST_COMPILE"):
-        failed, attempted = doctest.DocTestRunner().run(tour)
-    assert attempted > 30 and failed == 0
+        failed, attempted = doctest.DocTestRunner().run(page)
+    assert failed == 0
+    assert (attempted > 0) is bool(blocks("pycon", page=document))
+    assert not any(">>>" in block for block in blocks(r"(?!pycon).*", page=document))
+
+
+ELSEWHERE = {
+    ("README.md", "sh"): 2,  # .ci/run
+    ("README.md", ""): 1,  # a picture
+    ("checkpoints.md", "python"): 1,  # test_a_program_that_is_killed_and_resumed_prints_the_same_numbers
+    ("add_a_rule.md", "python"): 4,  # test_recipe
+    ("pymc.md", "python"): 3,  # test_pymc.py
+    ("lasagne.md", "sh"): 1,  # tests/legacy
+}
+
+
+def test_every_block_is_a_test():
+    fence = re.compile(r"^```(.*)\n(?:.*\n)*?```$", flags=re.MULTILINE)
+    found = (
+        (page.name, language) for page in DOCUMENTS for language in fence.findall(page.read_text(encoding="utf-8"))
+    )
+    assert Counter(x for x in found if x[1] != "pycon" and not x[1].startswith("{")) == ELSEWHERE
+
+
+def test_recipes_are_short():
+    recipes = blocks("pycon", page="recipes.md")[1:]
+    assert len(recipes) >= 20
+    assert [recipe for recipe in recipes if len(re.findall(r"^(>>>|\.\.\.)", recipe, flags=re.MULTILINE)) > 10] == []
+
+
+def test_readme_is_short():
+    assert len(README.read_bytes()) <= 10_000
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
+def test_links_lead_somewhere(document):
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (document.parent / target).is_file()] == []
 
 
 @pytest.mark.ci
 def test_a_program_that_is_killed_and_resumed_prints_the_same_numbers(tmp_path):
     """Killed as soon as it has printed so many, perhaps before it has saved: then it makes that step again."""
-    (program,) = blocks("python", "Tour")
+    (program,) = blocks("python", page="checkpoints.md")
 
     def run(folder, lines=None):
         folder.mkdir(exist_ok=True)
@@ -129,7 +170,7 @@ def test_quick_start_is_two_commands():
 
 
 def test_every_rule_and_example_is_listed():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = "".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
     for row in [*ROWS, *LOSS_ROWS]:
         assert f"| `{row.name}` |" in text
     for name in PUBLIC:
@@ -145,9 +186,9 @@ def test_recipe(tmp_path):
     for part in ("symupdates", "tests", "pyproject.toml"):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         copy(ROOT / part, tmp_path / part)
-    rule, *appended = blocks("python", "Add a rule")
+    rule, *appended = blocks("python", page="add_a_rule.md")
     targets = ["symupdates/__init__.py", "tests/oracles/sgd.py", "tests/table.py"]
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (PAGES / "add_a_rule.md").read_text(encoding="utf-8")
     (new_file,) = re.findall(r"in a new file `(.*?)`", text)
     (tmp_path / new_file).write_text(rule, encoding="utf-8")
     for target, block in zip(targets, appended, strict=True):

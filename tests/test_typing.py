@@ -15,13 +15,13 @@ from typing import get_overloads
 
 import pytest
 from loss_table import LOSS_ROWS
+from readme import PAGES, ROOT
 from table import ROWS
 
 import symupdates
 from symupdates import gradients, schedules, transforms
 from symupdates import typing as types
 
-ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "tests" / "typing" / name for name in ("right.py", "wrong.py")]
 
 
@@ -117,6 +117,6 @@ def test_all_is_annotated(module):
         assert get_overloads(function) or signature.empty not in annotations, function
 
 
-def test_names_are_in_the_readme():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_names_are_in_the_pages():
+    text = (PAGES / "types.md").read_text(encoding="utf-8")
     assert {name for name in types.__all__ if f"`{name}`" not in text} == set()

@@ -153,7 +153,7 @@ dense layers is a line each. Its initialisers draw from NumPy: with
 same weights.
 
 **What else is different.** PyTensor 3 compiles by numba unless ``mode="CVM"`` or ``pytensor.config.mode`` says
-otherwise. Rules refuse parameters that they would train wrongly (README, "From Lasagne"). Counts are
+otherwise. Rules refuse parameters that they would train wrongly (the page "Lasagne and Theano"). Counts are
 integers."""
 
 __all__ = ["port"]

@@ -517,7 +517,7 @@ def test_one_all_reduce_for_each_gradient(row):
 
 @pytest.mark.parametrize("devices", [*(pytest.param(n, marks=pytest.mark.ci) for n in (1, 2, 4)), 8])
 def test_bytes_exchanged_are_those_of_the_plan(devices):
-    """Of the README: gradients are reduced, and what is divided is gathered."""
+    """Of the page: gradients are reduced, and what is divided is gathered."""
     model, mesh = Model(), mesh_of(devices)
     (batch,) = feed(batches_of(1), mesh, "data")
     W, b, s = 8 * 64, 8 * 8, 8
