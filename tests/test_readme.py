@@ -46,6 +46,7 @@ ELSEWHERE = {
     ("add_a_rule.md", "python"): 4,  # test_recipe
     ("pymc.md", "python"): 3,  # test_pymc.py
     ("lasagne.md", "sh"): 1,  # tests/legacy
+    ("development.md", "sh"): 1,  # tests/test_docs.py
 }
 
 

@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages: ``python -m sphinx -W --keep-going symupdates/docs build/docs``."""
+"""How Sphinx builds these pages: ``python -m sphinx -E -W --keep-going symupdates/docs build/docs``."""
 
 import sys
 from pathlib import Path

@@ -1,11 +1,14 @@
-"""The examples that draw: trajectories.py, decay.py, sparse_features.py and convergence.py."""
+"""The examples that draw: trajectories.py, textbook.py, decay.py, sparse_features.py and convergence.py."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from conftest import HAVE_JAX
 from programs import check_png, rows, run, start
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 pytestmark = pytest.mark.once
 
@@ -13,7 +16,9 @@ BACKENDS = {"CVM": "c", "NUMBA": "numba", "JAX": "jax"}
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("script", ["trajectories.py", "decay.py", "sparse_features.py", "convergence.py"])
+@pytest.mark.parametrize(
+    "script", ["trajectories.py", "textbook.py", "decay.py", "sparse_features.py", "convergence.py"]
+)
 def test_help(script, tmp_path):
     output = run(script, "--help", folder=tmp_path)
     assert "--backend" in output and "--plot" in output
@@ -61,6 +66,60 @@ def test_trajectories_refuse(text, tmp_path):
     done = start("trajectories.py", "--optimizers", text, folder=tmp_path)
     assert done.returncode == 2
     assert "argument --optimizers" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.ci
+def test_textbook_is_that_of_numpy(tmp_path):
+    """An epoch of SGD, by backpropagation by hand; and a rule that comes after it begins at the same weights."""
+    options = ["--rules", "adagrad", "sgd=0.05", "--epochs", "1", "--plot", "some.png", "--backend"]
+    output = run("textbook.py", *options, "jax" if HAVE_JAX else "c", folder=tmp_path)
+    (_, _, *adagrad), (name, rate, *sgd) = rows(output)
+    assert (name, rate) == ("sgd", "0.05")
+    loss, training, held_out = an_epoch_by_hand(0.05)
+    assert sgd == [f"{loss:.4f}", f"{100 * training:.2f} %", f"{100 * held_out:.2f} %"]
+    assert float(adagrad[0]) < loss
+    check_png(tmp_path / "some.png")
+
+
+def an_epoch_by_hand(rate, batch_size=32):
+    images, labels = load_digits(return_X_y=True)
+    x, x_test, y, y_test = train_test_split(images / 16, labels, test_size=0.2, stratify=labels, random_state=0)
+    rng = np.random.default_rng(0)
+    sizes = [64, 100, 100, 100, 100, 100, 10]
+    W = [rng.normal(scale=np.sqrt(2 / n), size=(n, m)) for n, m in pairwise(sizes)]
+    b = [np.zeros(m) for m in sizes[1:]]
+
+    def layers(x):
+        xs = [x]
+        for i in range(6):
+            z = xs[-1] @ W[i] + b[i]
+            xs.append(np.maximum(z, 0) if i < 5 else z - z.max(axis=1, keepdims=True))
+        return xs
+
+    losses, hits = [], []
+    order = np.random.default_rng(0).permutation(len(x))
+    for k in range(len(x) // batch_size):
+        batch = order[k * batch_size : (k + 1) * batch_size]
+        *xs, z = layers(x[batch])
+        probabilities = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        right = np.eye(10)[y[batch]]
+        losses.append(-np.log(probabilities[right == 1]).mean())
+        hits.append((z.argmax(axis=1) == y[batch]).mean())
+        delta = (probabilities - right) / batch_size
+        for i in reversed(range(6)):
+            slopes = xs[i].T @ delta, delta.sum(axis=0)
+            delta = delta @ W[i].T * (xs[i] > 0)
+            W[i] -= rate * slopes[0]
+            b[i] -= rate * slopes[1]
+    return np.mean(losses), np.mean(hits), (layers(x_test)[-1].argmax(axis=1) == y_test).mean()
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("text", ["adam=fast", "madam"])
+def test_textbook_refuses(text, tmp_path):
+    done = start("textbook.py", "--rules", text, folder=tmp_path)
+    assert done.returncode == 2
+    assert "argument --rules" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.ci
