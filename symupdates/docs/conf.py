@@ -36,6 +36,8 @@ numpydoc_show_class_members = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "symupdates"
+html_favicon = "static/icon.svg"
+html_context = {"default_mode": "auto"}
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
 html_show_sourcelink = False
