@@ -112,8 +112,8 @@ def plain_python(request, monkeypatch):
     if {"backend", "backend_and_dtype"} & set(params):
         yield
         return
+    monkeypatch.setitem(predefined_modes, "FAST_COMPILE", AS_WRITTEN)
     if not pytensor.__version__.startswith("2."):  # whose loops need a compiler to compute what is written
-        monkeypatch.setitem(predefined_modes, "FAST_COMPILE", AS_WRITTEN)
         monkeypatch.setitem(predefined_linkers, "cvm", AS_WRITTEN.linker)  # of loops, in any mode
     with pytensor.config.change_flags(mode="FAST_COMPILE"):
         yield
