@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 import pytensor
@@ -23,18 +22,6 @@ from symupdates.core.names import parameter_names, refuse_unordered
 from symupdates.core.places import Lookups, is_rows, whole
 from symupdates.core.types import astype, describe_shape, in_brackets
 from symupdates.typing import LossOrGrads, Parameters
-
-
-class GradientTag(NamedTuple):
-    """What a gradient is that was computed here; found as ``variable.tag.symupdates``.
-
-    Attributes
-    ----------
-    loss
-        The loss that was differentiated, of which the gradient need not contain all.
-    """
-
-    loss: Variable
 
 
 class ParameterTag:
@@ -204,10 +191,6 @@ def compute_grads(loss_or_grads, params):
         if isinstance(g.type, NullType):
             raise ValueError(f"the gradient of the loss with respect to {name} is undefined: {g.type.why_null}")
     refuse_more_than_rows(loss, params, names)
-    of_loss = set(ancestors([loss]))
-    grads = [g.copy() if g in of_loss else g for g in grads]
-    for g in grads:
-        g.tag.symupdates = GradientTag(loss)
     return grads
 
 
@@ -290,9 +273,6 @@ def summed_by_row(params, grads):
 
 def gradient_of(p, g):
     """`g` in the dtype of `p`, and with its axes of length one: those that the arithmetic would take as unknown."""
-    given = pt.as_tensor_variable(g)
-    g = astype(given, p.dtype)
-    if isinstance(tag := getattr(given.tag, "symupdates", None), GradientTag):
-        g.tag.symupdates = tag
+    g = astype(pt.as_tensor_variable(g), p.dtype)
     axes = [i for i, n in enumerate(p.type.shape) if n == 1 and g.type.shape[i] is None]
     return pt.specify_broadcastable(g, *axes) if axes else g

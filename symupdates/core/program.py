@@ -14,7 +14,6 @@ from pytensor.tensor.random.type import RandomType
 from symupdates.core.checks import as_updates
 from symupdates.core.hyper import hyper_tags, hyper_tags_by_key
 from symupdates.core.names import free_name, parameter_names
-from symupdates.core.parameters import GradientTag
 from symupdates.core.state import is_state
 
 
@@ -46,7 +45,7 @@ def moved(updates, outputs=()):
     while unread:
         new = [v for v in ancestors(unread, blockers=seen) if v not in seen]
         seen.update(new)
-        unread = [tag.loss for v in new if isinstance(tag := getattr(v.tag, "symupdates", None), GradientTag)]
+        unread = []
         for variable, value in moved_by_the_model(new).items():
             if variable not in found:
                 found[variable] = value
