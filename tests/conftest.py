@@ -23,6 +23,10 @@ if importlib.util.find_spec("pymc") is not None and "PYTEST_XDIST_WORKER" not in
         import pymc  # noqa: F401
 
 
+# No test reads what these are for, and they take a sixth of the time: where each node was made, and for a debugger.
+pytensor.config.traceback__limit = 0
+pytensor.config.gcc__cxxflags = "-g0"
+
 # --- Tiers ------------------------------------------------------------------------------------------------------------
 # Without a mark, a test is of the first tier, which shows in minutes that everything works. Those marked with ci run
 # where the variable CI is set, too; those marked with full where SYMUPDATES_FULL is.
@@ -46,18 +50,19 @@ def pytest_collection_modifyitems(config, items):
 
 # --- Backends ---------------------------------------------------------------------------------------------------------
 # In the first tier, JAX compiles the tests, for it is the fastest, and every backend some rules, for one dtype. CI has
-# one backend more, another in each environment of .ci/run; the full tier has all.
+# one backend more, another in each environment of .ci/run, in the place of JAX; the full tier has all.
 
 CI_BACKEND = os.environ.get("SYMUPDATES_BACKEND", "JAX")
 BACKENDS = ["CVM", "NUMBA", "JAX"]
 ALL_BACKENDS_AND_DTYPES = [(backend, dtype) for backend in BACKENDS for dtype in ("float32", "float64")]
+FIRST_BACKENDS = ["JAX"] if CI_BACKEND == "JAX" else []
 FIRST_DTYPES = [("CVM", "float64"), ("NUMBA", "float32"), ("JAX", "float32")]
 CI_DTYPES = [*FIRST_DTYPES, ("JAX", "float64")]
 
 NEEDS_JAX = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 
 
-def marks_of(backend, dtype=None, first=("JAX",)):
+def marks_of(backend, dtype=None, first=FIRST_BACKENDS):
     """The tier of a test that a backend compiles, where some are `first`, and what the backend needs."""
     in_first = backend in first and (dtype is None or (backend, dtype) in FIRST_DTYPES)
     in_ci = backend == CI_BACKEND and (dtype is None or (backend, dtype) in CI_DTYPES)
