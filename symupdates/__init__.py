@@ -83,6 +83,7 @@ from symupdates.transforms import (
     averages,
     swap_averages,
 )
+from symupdates.vectorize import take_run, vectorize
 
 __version__ = "0.1.0"
 
@@ -193,8 +194,10 @@ __all__ = [
     "merge",
     # a parameter: the rows of a table that a step looks up
     "rows",
-    # many steps in one call
+    # many steps in one call; many runs
     "loop",
+    "vectorize",
+    "take_run",
     # pieces: for entries of a dict, for rules of your own
     "norm_constraint",
     "get_or_compute_grads",

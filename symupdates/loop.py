@@ -8,19 +8,14 @@ from typing import overload
 
 import numpy as np
 import pytensor
-import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
-from pytensor.tensor.random.type import RandomType
-from pytensor.tensor.type import DenseTensorType
 from pytensor.tensor.variable import TensorVariable
 
-from symupdates.core import like, whole_number
-from symupdates.core.checks import check_updates, listed, tensor_of
+from symupdates.core import like
 from symupdates.core.depth import deep_graphs
-from symupdates.core.program import moved
-from symupdates.core.types import describe_shape
+from symupdates.core.stacks import checked_program, checked_stacks, is_generator, number_of, of_length
 from symupdates.typing import Updates, UpdatesLike
 
 __all__ = ["loop"]
@@ -117,14 +112,12 @@ def loop(outputs, updates, sequences=None, n_steps=None):
     ((10,), [1.0, -2.0, 3.0], 300)
     """
     single = isinstance(outputs, Variable)
-    outputs = checked_outputs([outputs] if single else () if outputs is None else outputs)
-    given = checked_updates(updates)
-    updates = OrderedDict(
-        (v, x) for v, x in moved(given, outputs).items() if v in given or v.default_update is not None
-    )
+    outputs, updates = checked_program("loop", outputs, updates)
     expressions = [*outputs, *updates.values()]
-    sequences = checked_sequences({} if sequences is None else sequences, updates, set(ancestors(expressions)))
-    n = number_of_steps(sequences, n_steps)
+    sequences = checked_stacks("loop: sequences", sequences or {}, "step", set(ancestors(expressions)))
+    if moved_too := [str(x) for x in sequences if x in updates]:
+        raise ValueError(f"loop: {', '.join(moved_too)} updated from step to step, and cannot be a sequence too.")
+    n = number_of("loop", sequences, n_steps, "n_steps", "step")
 
     def step(*values):
         slices, carried = values[: len(sequences)], values[len(sequences) :]
@@ -139,7 +132,7 @@ def loop(outputs, updates, sequences=None, n_steps=None):
     else:
         results = pytensor.scan(
             step,
-            sequences=[pt.specify_shape(xs, (n, *[None] * x.ndim)) for x, xs in sequences.items()],
+            sequences=[of_length(n, x, xs) for x, xs in sequences.items()],
             outputs_info=[*[None] * len(outputs), *updates],
             n_steps=n,
             name="loop",
@@ -152,82 +145,3 @@ def loop(outputs, updates, sequences=None, n_steps=None):
             for key, x in zip(updates, results[len(outputs) :], strict=True)
         ]
     return stacked[0] if single else stacked, OrderedDict(zip(updates, last, strict=True))
-
-
-def is_generator(variable):
-    return isinstance(variable.type, RandomType)
-
-
-def checked_outputs(outputs):
-    outputs = listed("loop: outputs", outputs, "tensor variables", ordered=True)
-    for x in outputs:
-        if not (isinstance(x, Variable) and isinstance(x.type, DenseTensorType)):
-            raise TypeError(f"loop: the outputs must be dense tensor variables, to be stacked, but {x!r} is not.")
-    return outputs
-
-
-def checked_updates(updates):
-    """The updates, each value with the type of its key, after refusing what cannot be carried."""
-    check_updates("loop", updates)
-    for key in updates:
-        if not isinstance(key.type, DenseTensorType | RandomType):
-            raise TypeError(
-                f"loop: {key.name or key} has type {key.type}, which cannot be carried from step to step; dense "
-                "tensors and random generators can."
-            )
-    return OrderedDict((key, value if is_generator(key) else like(key, value)) for key, value in updates.items())
-
-
-def checked_sequences(sequences, updates, read):
-    """The sequences as tensors, after refusing those that are no stack of what their variable is in one step."""
-    if not isinstance(sequences, Mapping):
-        raise TypeError(
-            "loop: sequences must be a dict of inputs of the step and, for each, what it is in all steps, such as "
-            f"{{x: xs}}, not {sequences!r}."
-        )
-    checked = {}
-    for x, xs in sequences.items():
-        if not (isinstance(x, Variable) and isinstance(x.type, DenseTensorType)):
-            raise TypeError(
-                f"loop: the keys of sequences must be tensor variables, the step's inputs, but {x!r} is not."
-            )
-        if x in updates:
-            raise ValueError(f"loop: {x} is updated from step to step, and cannot be a sequence too.")
-        if x not in read:
-            raise ValueError(
-                f"loop: neither outputs nor updates depend on {x}; give the variable that the loss was built with, or "
-                "leave the sequence out."
-            )
-        xs = checked[x] = tensor_of(f"loop: the sequence of {x}", xs)
-        if xs.ndim != x.ndim + 1 or any(
-            None not in (n, m) and n != m for n, m in zip(xs.type.shape[1:], x.type.shape, strict=True)
-        ):
-            raise ValueError(
-                f"loop: {x} has shape {describe_shape(x)}, but its sequence {describe_shape(xs)}; give what it is in "
-                "each step, stacked along a new first axis."
-            )
-        if xs.dtype != x.dtype:
-            raise TypeError(
-                f"loop: {x} has dtype {x.dtype}, but its sequence {xs.dtype}; cast it with .astype({x.dtype!r})."
-            )
-    return checked
-
-
-def number_of_steps(sequences, n_steps):
-    """The number of steps as an int, where it is known, or a variable."""
-    lengths = {f"the sequence of {x}": xs.type.shape[0] for x, xs in sequences.items() if xs.type.shape[0] is not None}
-    if isinstance(n_steps, Variable):
-        if n_steps.ndim != 0 or not n_steps.dtype.startswith(("int", "uint")):
-            raise TypeError(f"loop: n_steps must be a number or an integer scalar variable, not one of {n_steps.type}.")
-    elif n_steps is not None:
-        lengths["n_steps"] = whole_number("loop: n_steps", n_steps)
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{n} by {name}" for name, n in lengths.items())
-        raise ValueError(f"loop: how many steps? {told}; all must be the same.")
-    if isinstance(n_steps, Variable):
-        return n_steps
-    if lengths:
-        return whole_number("loop: the number of steps", next(iter(lengths.values())))
-    if sequences:
-        return next(iter(sequences.values())).shape[0]
-    raise ValueError("loop: how many steps? Give n_steps, or the sequences of the step's inputs.")

@@ -454,10 +454,11 @@ def hyperparameters(updates: UpdatesLike) -> OrderedDict[str, TensorVariable]:
 
 
 def in_numbers(x):
-    """The value of a scalar variable, where it has one without inputs."""
+    """The value of a scalar variable, or the first values of one of many runs, where it has any without inputs."""
     if list(explicit_graph_inputs([x])):
         return "?"
-    return f"{np.asarray(x.data if isinstance(x, Constant) else x.eval(mode='FAST_COMPILE')).item():g}"
+    values = np.ravel(x.data if isinstance(x, Constant) else x.eval(mode="FAST_COMPILE"))
+    return " ".join(f"{value:g}" for value in values[:3]) + " …" * (values.size > 3)
 
 
 # --- Names and arrays -------------------------------------------------------------------------------------------------
