@@ -205,10 +205,8 @@ def main(argv=None):
     many = np.median(spent)
     data = list(batches(x, y, args.batch_size, rng))[:20]
     alone = sum(runs / len(sweeps) * seconds_of_one(sweep, [images, labels], mode, data) for sweep in sweeps)
-    print(
-        f"a step of all runs takes {1000 * many:.1f} ms; one by one, {1000 * alone:.1f} ms: {alone / many:.1f} times as "
-        "long"
-    )
+    ratio = f"{alone / many:.1f} times as long"
+    print(f"a step of all runs takes {1000 * many:.1f} ms; one by one, {1000 * alone:.1f} ms: {ratio}")
 
     if args.range_test:
         result = {name: losses[:, i] for i, name in enumerate(args.optimizers)}

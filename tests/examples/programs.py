@@ -38,5 +38,5 @@ def check_png(path):
     content = path.read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n" and content.endswith(b"IEND\xaeB`\x82")
     width, height = struct.unpack(">II", content[16:24])
-    assert width >= 1000 and height >= 400
+    assert width >= 700 and height >= 400
     assert 20_000 < len(content) < 2_000_000

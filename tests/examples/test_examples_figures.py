@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 pytestmark = pytest.mark.once
 
 BACKENDS = {"CVM": "c", "NUMBA": "numba", "JAX": "jax"}
+FAST = "jax" if HAVE_JAX else "c"  # the backend that compiles the fastest
 
 
 @pytest.mark.ci
@@ -71,29 +72,29 @@ def test_trajectories_refuse(text, tmp_path):
 @pytest.mark.ci
 def test_textbook_is_that_of_numpy(tmp_path):
     """An epoch of SGD, by backpropagation by hand; and a rule that comes after it begins at the same weights."""
-    options = ["--rules", "adagrad", "sgd=0.05", "--epochs", "1", "--plot", "some.png", "--backend"]
-    output = run("textbook.py", *options, "jax" if HAVE_JAX else "c", folder=tmp_path)
+    options = ["--rules", "adagrad", "sgd=0.05", "--epochs", "1", "--plot", "some.png", "--backend", FAST]
+    output = run("textbook.py", *options, folder=tmp_path)
     (_, _, *adagrad), (name, rate, *sgd) = rows(output)
     assert (name, rate) == ("sgd", "0.05")
-    loss, training, held_out = an_epoch_by_hand(0.05)
+    loss, training, held_out = an_epoch_by_hand(0.05, [100] * 5)
     assert sgd == [f"{loss:.4f}", f"{100 * training:.2f} %", f"{100 * held_out:.2f} %"]
     assert float(adagrad[0]) < loss
     check_png(tmp_path / "some.png")
 
 
-def an_epoch_by_hand(rate, batch_size=32):
+def an_epoch_by_hand(rate, hidden, seed=0, batch_size=32):
     images, labels = load_digits(return_X_y=True)
     x, x_test, y, y_test = train_test_split(images / 16, labels, test_size=0.2, stratify=labels, random_state=0)
-    rng = np.random.default_rng(0)
-    sizes = [64, 100, 100, 100, 100, 100, 10]
+    rng = np.random.default_rng(seed)
+    sizes = [64, *hidden, 10]
     W = [rng.normal(scale=np.sqrt(2 / n), size=(n, m)) for n, m in pairwise(sizes)]
     b = [np.zeros(m) for m in sizes[1:]]
 
     def layers(x):
         xs = [x]
-        for i in range(6):
+        for i in range(len(W)):
             z = xs[-1] @ W[i] + b[i]
-            xs.append(np.maximum(z, 0) if i < 5 else z - z.max(axis=1, keepdims=True))
+            xs.append(np.maximum(z, 0) if i < len(hidden) else z - z.max(axis=1, keepdims=True))
         return xs
 
     losses, hits = [], []
@@ -106,12 +107,43 @@ def an_epoch_by_hand(rate, batch_size=32):
         losses.append(-np.log(probabilities[right == 1]).mean())
         hits.append((z.argmax(axis=1) == y[batch]).mean())
         delta = (probabilities - right) / batch_size
-        for i in reversed(range(6)):
+        for i in reversed(range(len(W))):
             slopes = xs[i].T @ delta, delta.sum(axis=0)
             delta = delta @ W[i].T * (xs[i] > 0)
             W[i] -= rate * slopes[0]
             b[i] -= rate * slopes[1]
     return np.mean(losses), np.mean(hits), (layers(x_test)[-1].argmax(axis=1) == y_test).mean()
+
+
+@pytest.mark.ci
+def test_sweep_is_that_of_numpy(tmp_path):
+    """Of two rates and two seeds, side by side, each run is the one by hand."""
+    options = ["--optimizers", "sgd", "--rates", "0.05", "0.2", "--count", "2", "--seeds", "2", "--epochs", "1"]
+    output = run("sweep.py", *options, "--plot", "some.png", "--backend", FAST, folder=tmp_path)
+    ((name, rate, loss, worst, _),) = rows(output)
+    losses = [an_epoch_by_hand(0.2, [32, 32], seed)[0] for seed in (0, 1)]
+    assert (name, rate) == ("sgd", "0.2")
+    assert [float(loss), float(worst)] == pytest.approx([np.mean(losses), max(losses)], abs=1e-4)
+    assert np.mean(losses) < an_epoch_by_hand(0.05, [32, 32])[0]
+    assert "4 runs in one function" in output and "times as long" in output
+    check_png(tmp_path / "some.png")
+
+
+@pytest.mark.ci
+def test_sweep_range_test(tmp_path):
+    options = ["--range-test", "--optimizers", "sgd", "--seeds", "2", "--plot", "some.png", "--backend", FAST]
+    output = run("sweep.py", *options, folder=tmp_path)
+    rate = float(re.search(r"at the rate ([\d.e-]+)", output)[1])
+    assert 0.05 < rate < 2
+    check_png(tmp_path / "some.png")
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("arguments", [["--rates", "1", "0.1"], ["--batch-size", "5000"], ["--optimizers", "madam"]])
+def test_sweep_refuses(arguments, tmp_path):
+    done = start("sweep.py", *arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert arguments[0] in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.ci
