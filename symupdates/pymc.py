@@ -36,8 +36,9 @@ from pytensor.tensor.variable import TensorVariable
 from symupdates.compose import chain, merge
 from symupdates.core import called, check_optimizer, flag, whole_number
 from symupdates.core.checks import listed
+from symupdates.core.names import also_named
 from symupdates.core.program import moved
-from symupdates.core.state import advances, stand_ins
+from symupdates.core.state import Call, advances, call_state, is_of, stand_ins
 from symupdates.core.types import in_brackets
 from symupdates.random import checked_seed
 from symupdates.rules.adam import adam
@@ -98,6 +99,7 @@ def shared_values(
     -------
     OrderedDict
         Value variables and shared variables of the same name and dtype, of known static shape, in the model's order.
+        Patterns find them by the name of the variable as well: ``^sigma$`` is ``sigma_log__``.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def shared_values(
     model = in_context(model)
     chosen = chosen_values(model, vars)
     point = initial_points(model, start)(checked_seed("shared_values", seed))
-    return OrderedDict((v, new_shared(v, point[v.name])) for v in chosen)
+    return OrderedDict((v, new_shared(model, v, point[v.name])) for v in chosen)
 
 
 def negative_logp(
@@ -292,13 +294,16 @@ def check_shapes(model, start):
         if v is None or isinstance(value, str | Variable):  # "prior" is of any shape
             continue
         shape, needed = np.shape(value), v.type.shape
-        if len(shape) != len(needed) or any(n not in (None, m) for n, m in zip(needed, shape, strict=True)):
+        if not is_of(shape, needed):
             raise ValueError(f"start: {v.name} has shape {shape}, but that of the model has {in_brackets(needed)}.")
 
 
-def new_shared(v, value):
+def new_shared(model, v, value):
     value = np.array(value, dtype=v.dtype)
-    return pytensor.shared(value, name=v.name, shape=value.shape)
+    shared = pytensor.shared(value, name=v.name, shape=value.shape)
+    if (name := model.values_to_rvs[v].name) != v.name:
+        also_named(shared, name)
+    return shared
 
 
 def reseed(generators, seed):
@@ -336,7 +341,8 @@ def map_estimate(
         By default the model of the context. Observed data may be ``pm.Minibatch``; each step then sees another.
     optimizer : callable, optional
         A rule, a partial of one, a :func:`~symupdates.chain` or :func:`~symupdates.partition`, which selects variables
-        by the names of their value variables. Rules that take the loss are welcome. By default ``lbfgs()``; for
+        by their names or those of their value variables: ``^sigma$`` or ``sigma_log__``. Rules that take the loss are
+        welcome. By default ``lbfgs()``; for
         models that draw in each step, such as minibatches, ``chain(adam(learning_rate=0.01), apply_ema(decay=0.99))``.
     steps : int
         The number of steps, at most. A step is one evaluation of the gradient.
@@ -439,12 +445,13 @@ class MAP:
     loss : scalar tensor variable
         The negative log-probability.
     updates : OrderedDict
-        What each step moves: parameters, state of the optimizer, counts, and the generators of minibatches.
-        ``symupdates.save(file, run.updates)`` is a checkpoint, of which a run built alike goes on bit for bit after
+        What each step moves: parameters, state of the optimizer, counts, the generators of minibatches; and, as
+        ``map/losses``, the losses so far, to which :meth:`fit` adds. ``symupdates.save(file, run.updates)`` is a
+        checkpoint, of which a run built alike goes on bit for bit, losses and counts of steps too, after
         ``symupdates.load(file, run.updates)``. On JAX, this is not so of minibatches: its functions draw from copies
         of PyTensor's generators, which no checkpoint sees.
     losses : array
-        The loss before each step made so far.
+        The loss before each step made so far, of a run that was resumed those before too.
     stopped : str or None
         What ended the last :meth:`fit`: what it had reached, or what a callback said, ``""`` if nothing; None if it
         made all steps.
@@ -459,7 +466,7 @@ class MAP:
     ...     k = pm.Binomial("k", 10, p, observed=7)
     ...     run = symupdates.pymc.MAP(optimizer=symupdates.momentum(learning_rate=0.01))
     >>> list(run.updates)
-    [p_logodds__, p_logodds__/momentum/velocity]
+    [p_logodds__, p_logodds__/momentum/velocity, map/losses]
     >>> round(float(run.fit(500, progressbar=False).estimate()["p"]), 3), len(run.losses)
     (0.667, 500)
     """
@@ -489,7 +496,7 @@ class MAP:
             self.model, initvals if start is None else start, chosen if flag("map_estimate: jitter", jitter) else ()
         )
         self._start = draw(checked_seed("map_estimate", seed))
-        every = OrderedDict((v, new_shared(v, self._start[v.name])) for v in self.model.value_vars)
+        every = OrderedDict((v, new_shared(self.model, v, self._start[v.name])) for v in self.model.value_vars)
         self.values = OrderedDict((v, every[v]) for v in chosen)
         self.params = list(self.values.values())
         self.loss = negative_logp(every, self.model, jacobian)
@@ -500,8 +507,8 @@ class MAP:
             averaged = chain(adam(learning_rate=0.01), apply_ema(decay=0.99))
             optimizer = averaged if self._draws else lbfgs()
         updates = called("map_estimate: optimizer", optimizer, self.loss, self.params)
-        self.updates = merge(updates, random_updates(self.loss))
-        self.losses = np.empty(0)
+        self._losses = call_state(Call("map"), "losses", 0.0, self.loss.dtype, shape=(None,))
+        self.updates = merge(updates, random_updates(self.loss), {self._losses: self._losses})
         self.stopped = self.converged = None
         self._every = every
         # Where something is not finite, these tell what; the gradients are those of the rule, and computed once.
@@ -511,8 +518,16 @@ class MAP:
         norm = pt.sqrt(sum((g**2).sum() for g in grads))
         with self.model:  # which says whether parameters are checked
             self._step = pm.compile(
-                [], [self.loss, norm, is_finite], updates=self.updates, random_seed=seed, **(compile_kwargs or {})
+                [],
+                [self.loss, norm, is_finite],
+                updates={v: x for v, x in self.updates.items() if v is not self._losses},
+                random_seed=seed,
+                **(compile_kwargs or {}),
             )
+
+    @property
+    def losses(self):
+        return self._losses.get_value(borrow=True)
 
     def fit(
         self,
@@ -571,16 +586,15 @@ class MAP:
         callbacks = listed("map_estimate: callbacks", callbacks, "functions")
         if strange := [f for f in callbacks if not callable(f)]:
             raise TypeError(f"map_estimate: callbacks must be functions, but {strange[0]!r} is not.")
-        done = len(self.losses)
-        losses = np.concatenate([self.losses, np.full(steps, np.nan)])
-        self.stopped = self.converged = None
+        done, self.stopped, self.converged = len(self.losses), None, None
         try:
-            with progress(steps, shown=progressbar) as report:
+            with interrupts_held() as let_go, progress(steps, shown=progressbar) as report:
+                losses = np.concatenate([self.losses, np.full(steps, np.nan, self.loss.dtype)])
                 for i in range(done, done + steps):
-                    with interrupted_after():
-                        loss, norm, is_finite = self._step()
-                        losses[i] = loss
-                        self.losses = losses[: i + 1]
+                    loss, norm, is_finite = self._step()
+                    losses[i] = loss
+                    self._losses.set_value(losses[: i + 1], borrow=True)
+                    let_go()
                     if i == 0 and not np.isfinite(losses[0]):
                         raise FloatingPointError(self._bad_start(losses[0]))
                     if not np.all(is_finite[: len(self.params)]):
@@ -588,7 +602,7 @@ class MAP:
                     for callback in callbacks:
                         callback(self, self.losses, i + 1)
                     report(i + 1 - done, self.losses, norm)
-                    if rule.ends(losses[i], float(norm)):
+                    if rule.ends(float(losses[i]), float(norm)):
                         self.converged, self.stopped = rule.converged, rule.reason
                         break
                 else:
@@ -742,24 +756,31 @@ class Noisy:
 
 
 @contextmanager
-def interrupted_after():
-    """Let the interrupt key wait until what is inside is done; a second time, it does not."""
-    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
-        yield
+def interrupts_held():
+    """Hold the interrupt key back until the function that this gives is called, or the end; a second time, it is not.
+
+    So it comes between two steps: within one, some variables would have been moved and others not.
+    """
+    handler, held = signal.getsignal(signal.SIGINT), []
+
+    def hold(*arguments):
+        if held:
+            handler(*arguments)
+        held.append(arguments)
+
+    def let_go():
+        if held:
+            handler(*held.pop())
+
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield let_go
         return
-    received = []
-
-    def note(*arguments):
-        received.append(arguments)
-        signal.signal(signal.SIGINT, handler)
-
-    handler = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, hold)
     try:
-        yield
+        yield let_go
     finally:
         signal.signal(signal.SIGINT, handler)
-    if received:
-        handler(*received[0])
+    let_go()
 
 
 class progress:

@@ -25,7 +25,7 @@ from symupdates.core import flag, is_state
 from symupdates.core.checks import as_updates, check_updates, shared_variables
 from symupdates.core.names import refuse_unordered, unique_names
 from symupdates.core.program import everything, named_hyper_tags, names_of
-from symupdates.core.state import check_size, initial_value
+from symupdates.core.state import check_size, initial_value, is_of, shape_now
 from symupdates.core.step import parameters_of
 from symupdates.typing import Parameters, StateLike, UpdatesLike
 
@@ -271,8 +271,10 @@ def fitting(variable, stored):
         generator = stored_generator(variable, stored)
         return lambda: generator
     shape = value_of(variable).shape
+    if is_state(variable) and None in (needed := shape_now(variable.tag.symupdates)):
+        shape = needed
     different = []
-    if stored.shape != shape:
+    if not is_of(stored.shape, shape):
         different.append(f"shape {stored.shape} instead of {shape}")
     if stored.dtype != variable.dtype:
         different.append(f"dtype {stored.dtype} instead of {variable.dtype}")

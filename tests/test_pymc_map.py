@@ -1,7 +1,9 @@
 """symupdates.pymc: maximum a posteriori estimates by any rule, against find_MAP and by hand."""
 
 import importlib
+import os
 import signal
+import threading
 import warnings
 
 import numpy as np
@@ -129,6 +131,26 @@ def test_vars_and_start(mixed):
     np.testing.assert_allclose(got["x"], 2 / (1 + 0.25), rtol=1e-6)
     values = of_pymc.shared_values(mixed, vars=["x", "scale"], start={"scale_log__": np.log(3.0), "x": 7.0})
     assert {name: x.item() for name, x in of_pymc.as_point(values).items()} == {"x": 7.0, "scale_log__": np.log(3.0)}
+
+
+@pytest.mark.parametrize("pattern", ["^scale$", "^scale_log__$"])
+def test_groups_by_the_names_of_the_model(mixed, pattern):
+    """Those of its variables as well as those of their value variables, which the errors tell too."""
+    groups = [(pattern, symupdates.sgd(learning_rate=0.5)), (..., symupdates.chain(symupdates.sgd(learning_rate=0.25)))]
+    run = MAP(mixed, symupdates.partition(*groups), vars=["x", "scale"], **QUICK)
+    rates = symupdates.hyperparameters(run.updates)
+    start = {p.name: p.get_value() for p in run.params}
+    grads = pytensor.function([], pytensor.grad(run.loss, run.params))()
+    run.fit(1, progressbar=False)
+    assert len(rates) == 2
+    for p, g, rate in zip(run.params, grads, (0.25, 0.5), strict=True):
+        np.testing.assert_allclose(p.get_value(), start[p.name] - rate * g)
+    held = symupdates.chain(symupdates.sgd(), symupdates.apply_freeze(params=pattern))
+    held = MAP(mixed, held, vars=["x", "scale"], **QUICK).fit(1, progressbar=False)
+    assert [p.get_value() == start[p.name] for p in held.params] == [False, True]
+    misspelt = symupdates.partition(("^scal$", symupdates.sgd()), (..., symupdates.sgd()))
+    with pytest.raises(ValueError, match=r"the pattern '\^scal\$' fits none of the names scale_log__, scale, x\."):
+        MAP(mixed, misspelt, vars=["x", "scale"], **QUICK)
 
 
 def test_jitter_leaves_the_saddle():
@@ -338,11 +360,25 @@ def test_resumes_bit_for_bit(in_minibatches, tmp_path):
     symupdates.save(tmp_path / "map.ckpt", run.updates)
     run.estimate()  # draws nothing
     run.fit(5, progressbar=False)
-    resumed = build()
+    resumed, steps = build(), []
     symupdates.load(tmp_path / "map.ckpt", resumed.updates)
-    resumed.fit(5, progressbar=False)
-    np.testing.assert_array_equal(run.losses[5:], resumed.losses)
+    np.testing.assert_array_equal(run.losses[:5], resumed.losses)
+    resumed.fit(5, [lambda run, losses, i: steps.append((i, len(losses)))], progressbar=False)
+    assert steps == [(6, 6), (7, 7), (8, 8), (9, 9), (10, 10)]
+    np.testing.assert_array_equal(run.losses, resumed.losses)
     np.testing.assert_array_equal(run.params[0].get_value(), resumed.params[0].get_value())
+    symupdates.reset(resumed.updates)
+    assert resumed.losses.shape == (0,) and "map/losses" in str(symupdates.summary(resumed.updates))
+
+
+def test_a_checkpoint_of_another_dtype_of_losses_is_refused(in_minibatches, tmp_path):
+    run = MAP(in_minibatches[0], symupdates.sgd(), **QUICK).fit(3, progressbar=False)
+    for losses in (np.zeros(4, "float32"), np.zeros((1, 4))):
+        state = symupdates.state_dict(run.updates) | {"map/losses": losses}
+        with pytest.raises(ValueError, match=r"map/losses has (shape|dtype)"):
+            symupdates.load_state_dict(run.updates, state)
+    symupdates.load_state_dict(run.updates, symupdates.state_dict(run.updates) | {"map/losses": np.ones(9)})
+    assert run.losses.shape == (9,)
 
 
 def test_the_pieces(in_minibatches):
@@ -375,7 +411,7 @@ def test_dropout():
         kept = (1 + rademacher(new_generator("dropout", seed=0), beta)) / 2
         pm.Normal("y", (kept * beta).sum(), 1, observed=1.0)
     run = MAP(model, symupdates.sgd(learning_rate=0.0), start={"beta": np.arange(20.0)}, **QUICK)
-    assert [v.name for v in run.updates] == ["beta", "dropout/rng"]
+    assert [v.name for v in run.updates] == ["beta", "dropout/rng", "map/losses"]
     assert len(set(run.fit(8, progressbar=False).losses)) == 8
 
 
@@ -499,6 +535,27 @@ def test_an_interrupt_of_the_first_step(bowl):
     run._step = interrupted
     assert len(run.fit(9, progressbar=False).losses) == 0
     np.testing.assert_array_equal(run.estimate()["x"], 0)
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("count", [pytest.param(5, marks=pytest.mark.ci), pytest.param(100, marks=pytest.mark.full)])
+def test_interrupts_at_random_times(bowl, count):
+    """Each ends the fit, with an estimate, and a loss for every step that the optimizer counts."""
+    run = MAP(bowl, symupdates.adam(), start={"x": np.zeros(2)})
+    steps, made = symupdates.named(run.updates)["adam/t"], 0
+    for delay in np.random.default_rng(0).uniform(0, 0.1, count):
+        timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+
+        def start(run, losses, i, timer=timer):
+            if timer.ident is None:
+                timer.start()
+
+        run.fit(10**5, [start], progressbar=False)
+        timer.join()
+        assert run.stopped == "" and np.isfinite(run.estimate()["x"]).all()
+        assert len(run.losses) == int(steps.get_value()) and np.isfinite(run.losses).all()
+        made += len(run.losses)
+    assert made > count
 
 
 def test_progress_bar(bowl, capsys):

@@ -17,6 +17,16 @@ def parameter_names(params):
     return [names[whole(p)] for p in params]
 
 
+def also_named(variable, *names):
+    """Let a variable be known by other names too: those by which a pattern may select it."""
+    variable.tag.also_named = names
+
+
+def names_known(variable, name):
+    """All names that a pattern is searched for in, of a variable of that name."""
+    return [name, *getattr(variable.tag, "also_named", ())]
+
+
 def refuse_unordered(argument, given, names):
     """Refuse a set of variables that are told apart by their places; `names` are pairs, of a variable and its name."""
     if isinstance(given, set | frozenset) and (by_place := [name for v, name in names if name != whole(v).name]):

@@ -8,6 +8,7 @@ from pytensor.graph.basic import Variable
 
 from symupdates.core.awaits import in_words
 from symupdates.core.checks import raised_by
+from symupdates.core.names import names_known
 from symupdates.core.parameters import check_params
 
 
@@ -50,9 +51,10 @@ def select(name, selector, params, names):
     if selector is ...:
         return params
     if isinstance(selector, str):
-        chosen = [p for p, of_p in zip(params, names, strict=True) if re.search(selector, of_p)]
+        known = [names_known(p, of_p) for p, of_p in zip(params, names, strict=True)]
+        chosen = [p for p, of_p in zip(params, known, strict=True) if any(re.search(selector, n) for n in of_p)]
         if params and not chosen:
-            raise fits_none(name, selector, names)
+            raise fits_none(name, selector, [n for of_p in known for n in of_p])
     elif is_function(selector):
         chosen = []
         for p in params:

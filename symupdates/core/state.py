@@ -78,7 +78,8 @@ class StateTag(NamedTuple):
         Its initial value: a number; an array, which is broadcast to the shape; or a shared variable, such as the
         parameter itself, whose value it begins with.
     shape
-        Its shape, in which an Ellipsis stands for the shape of the parameter; or a function of that shape.
+        Its shape, in which an Ellipsis stands for the shape of the parameter, and None for a length that changes, 0 at
+        first; or a function of that shape.
     next_value
         For state that advances by itself, such as a count or a random generator, the expression of its next value:
         every updates dict whose expressions read such state advances it. None for all other.
@@ -122,7 +123,7 @@ def stand_ins(updates):
 def initial_value(tag, dtype):
     """The value that a state variable of that tag begins with, for the shape its parameter has now."""
     initial = tag.initial.get_value(borrow=True) if isinstance(tag.initial, SharedVariable) else tag.initial
-    shape = shape_now(tag)
+    shape = tuple(n or 0 for n in shape_now(tag))
     try:
         return np.full(shape, initial, dtype=dtype)
     except (TypeError, ValueError) as error:
@@ -142,12 +143,17 @@ def check_size(variable):
         return
     tag = variable.tag.symupdates
     shape, needed = variable.get_value(borrow=True).shape, shape_now(tag)
-    if shape != needed:
+    if not is_of(shape, needed):
         of_parameter = "" if tag.parameter is None else f" for {tag.parameter} as it is now"
         raise ValueError(
             f"{variable} has shape {shape}, not {needed}{of_parameter}. When a parameter was resized, "
             "symupdates.reset(updates) makes its state anew."
         )
+
+
+def is_of(shape, needed):
+    """Whether a shape is the one that is needed, in which None stands for any length."""
+    return len(shape) == len(needed) and all(n in (None, m) for n, m in zip(needed, shape, strict=True))
 
 
 def spelled_out(shape, of_parameter):
