@@ -28,13 +28,14 @@ from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import graph_inputs
+from pytensor.raise_op import CheckAndRaise
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.type import DenseTensorType
 from pytensor.tensor.variable import TensorVariable
 
 from symupdates.compose import chain, merge
-from symupdates.core import called, check_optimizer, flag, whole_number
+from symupdates.core import called, check_optimizer, flag, is_state, whole_number
 from symupdates.core.checks import listed
 from symupdates.core.names import also_named
 from symupdates.core.program import moved
@@ -569,7 +570,8 @@ class MAP:
         FloatingPointError
             If the loss is not finite at the first step of all: it names the terms of the log-probability that are
             not. If the next value of a variable is not finite: it names the variables, those whose gradient is at
-            fault, and the remedies.
+            fault, and the remedies. If a gate, such as :func:`~symupdates.apply_if_finite`, has skipped all steps of
+            the run; of fewer, a line of the log says how many.
 
         Warns
         -----
@@ -619,6 +621,11 @@ class MAP:
                 )
         finally:
             to_numpy(self.updates)
+        if skipped := max((int(v.get_value()) for v in counts(self.updates, "skipped")), default=0):
+            told = f"{skipped} of {len(self.losses)} steps were skipped."
+            if skipped == len(self.losses):
+                raise FloatingPointError(f"map_estimate: {told} Look, without the gate, for what is not finite.")
+            logger.warning(told)
         if len(self.losses) > done and not np.isfinite(self.losses[-1]) and not stand_ins(self.updates):
             warnings.warn(
                 f"the negative log-probability was {self.losses[-1]} in the last step, and the estimate is where it is "
@@ -822,6 +829,17 @@ class progress:
 # --- Variational inference --------------------------------------------------------------------------------------------
 
 
+ALL_SKIPPED = (
+    "more than {} steps in a row were skipped (by {}): nothing moves any more. Look, without the gate, for what is not "
+    "finite; take a smaller learning rate, or clip the gradients."
+)
+
+
+def counts(updates, slot):
+    """What gates count: steps "skipped", or those skipped "in_a_row" until now."""
+    return [v for v in updates if is_state(v) and v.tag.symupdates.slot == slot]
+
+
 class Optimizer:
     """An optimizer for ``pm.fit(obj_optimizer=...)`` that one can look into, and that takes care of what PyMC does not.
 
@@ -834,7 +852,9 @@ class Optimizer:
         A rule, a partial of one, a :func:`~symupdates.chain` or :func:`~symupdates.partition`.
     inference : pymc.variational.inference.Inference, optional
         What is to be fitted, such as ``pm.ADVI()``, for rules that take the loss, such as :func:`~symupdates.sam` and
-        :func:`~symupdates.adahessian`. PyMC passes gradients only; with this, the rule is given the negative ELBO.
+        :func:`~symupdates.adahessian`. PyMC passes gradients only; with this, the rule is given the negative ELBO. So
+        is a function of your own, for a schedule that watches it: ``lambda loss, params: adam(loss, params,
+        learning_rate=reduce_on_plateau(0.05, loss, every=100))``.
     n_mc : int
         With `inference`: the number of draws from the approximation for each evaluation of that loss; what
         ``obj_n_mc`` is else. ``more_replacements`` and ``total_grad_norm_constraint`` of ``pm.fit`` are not applied to
@@ -844,11 +864,17 @@ class Optimizer:
         found to any accuracy by :func:`~symupdates.lbfgs` [1]_. `n_mc` should then be large, 30 say.
     seed : int, optional
         Seeds the generators that are advanced here and not by PyMC: without a score, or with `inference`.
+    max_skipped : int, optional
+        How many steps in a row a gate of the optimizer, such as :func:`~symupdates.apply_if_finite`, may skip. At one
+        more the fit ends by an error, as nothing moves any more; PyMC would go to the end without a word. With None it
+        may skip all. JAX, which compiles no such checks, knows none.
 
     Attributes
     ----------
     updates : OrderedDict or None
         The updates of the last call: those of the optimizer, and of the generators that the gradients draw from.
+    skipped : int
+        The number of steps that gates have skipped since.
 
     Raises
     ------
@@ -857,6 +883,8 @@ class Optimizer:
     ValueError
         When it is called: if `inference` has no loss (SVGD has gradients only); if `fixed_draws` are asked for where
         minibatches are drawn; if the parameters are of another inference.
+    FloatingPointError
+        During the fit, if a gate skips more than `max_skipped` steps in a row.
 
     Notes
     -----
@@ -894,6 +922,7 @@ class Optimizer:
         n_mc: int = 1,
         fixed_draws: bool = False,
         seed: int | None = None,
+        max_skipped: int | None = 100,
     ):
         check_optimizer("symupdates.pymc.Optimizer: optimizer", optimizer)
         if not isinstance(inference, Inference | None):
@@ -905,6 +934,9 @@ class Optimizer:
         self.n_mc = whole_number("symupdates.pymc.Optimizer: n_mc", n_mc)
         self.fixed_draws = flag("symupdates.pymc.Optimizer: fixed_draws", fixed_draws)
         self.seed = checked_seed("symupdates.pymc.Optimizer", seed)
+        self.max_skipped = max_skipped
+        if max_skipped is not None:
+            whole_number("symupdates.pymc.Optimizer: max_skipped", max_skipped)
         self.updates = None
         if inference is None and fixed_draws:
             raise ValueError("symupdates.pymc.Optimizer: fixed_draws are those of an inference; give it as well.")
@@ -915,7 +947,16 @@ class Optimizer:
         reseed(generators, self.seed)
         updates = called("symupdates.pymc.Optimizer: optimizer", self.optimizer, target, params)
         self.updates = merge(updates, generators)
+        if self.max_skipped is not None:
+            for count in counts(self.updates, "in_a_row"):
+                self.updates[count] = CheckAndRaise(FloatingPointError, ALL_SKIPPED.format(self.max_skipped, count))(
+                    self.updates[count], self.updates[count] <= self.max_skipped
+                )
         return self.updates
+
+    @property
+    def skipped(self):
+        return sum(int(count.get_value()) for count in counts(self.updates or (), "skipped"))
 
     def _loss(self, params):
         objective = self.inference.objective

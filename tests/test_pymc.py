@@ -341,6 +341,48 @@ def test_rules_that_take_the_loss(model, row):
     assert abs(mu[0] - 5 / 11) < 0.2
 
 
+def test_a_schedule_watches_the_loss(model):
+    """Inside of pm.fit: what the rate was, by the losses that PyMC notes, which are those of the same draws."""
+
+    def optimizer(loss, params):
+        rate = schedules.reduce_on_plateau(0.25, loss, factor=0.5, patience=2)
+        return symupdates.sgd(loss, params, learning_rate=rate)
+
+    with model:
+        inference = pm.ADVI(random_seed=1)
+        optimizer = of_pymc.Optimizer(optimizer, inference, seed=1)
+        losses, rates = [], []
+        inference.fit(0, obj_optimizer=optimizer, **QUICK)
+    watched = next(v for v in optimizer.updates if "best" in v.name)
+    rate = symupdates.hyperparameters(optimizer.updates)["sgd/learning_rate"]
+    state = symupdates.named(optimizer.updates)
+    for _ in range(20):
+        before = float(rate.eval())
+        inference.refine(1, progressbar=False)
+        rates.append(before)
+        losses.append(float(watched.get_value()))
+    assert rates[0] == 0.25 > rates[-1] and losses == sorted(losses, reverse=True)
+    assert float(state["reduce_on_plateau/scale"].get_value()) == float(rate.eval()) / 0.25
+
+
+@pytest.mark.parametrize("optimizer", [symupdates.sgd(learning_rate=0.1)])
+def test_a_gate_that_stays_closed_ends_the_fit(optimizer):
+    with pm.Model() as hopeless:
+        x = pm.Normal("x", 0, 1)
+        pm.Potential("infinite", pt.exp(1e4 + x))
+    gated = symupdates.chain(optimizer, symupdates.apply_if_finite())
+    ours = of_pymc.Optimizer(gated, max_skipped=7)
+    with pytest.raises(FloatingPointError, match=r"more than 7 steps in a row were skipped \(by if_finite/in_a_row\)"):
+        fit(hopeless, ours, n=50)
+    assert ours.skipped == 7
+    ours = of_pymc.Optimizer(gated, max_skipped=None)
+    fit(hopeless, ours, n=120)
+    assert ours.skipped == 120
+    assert of_pymc.Optimizer(gated).max_skipped == 100
+    with pytest.raises(ValueError, match="Optimizer: max_skipped must be a whole number"):
+        of_pymc.Optimizer(gated, max_skipped=0)
+
+
 def test_lbfgs_on_fixed_draws(model):
     """The minimum of the ELBO's average over the draws z, by hand: sd² = 1/(11 var z), mu = 5/11 - sd mean z."""
     with model:

@@ -286,7 +286,7 @@ def test_a_bad_start_is_named():
         MAP(model, **QUICK).fit(3, progressbar=False)
 
 
-def test_what_becomes_nan_is_named():
+def test_what_becomes_nan_is_named(caplog):
     """The square root has no derivative at zero; and the variable beside it is not to blame."""
     with pm.Model() as model:
         x, innocent = pm.Normal("x", 0, 1), pm.Normal("innocent", 0, 1)
@@ -301,8 +301,14 @@ def test_what_becomes_nan_is_named():
     with pytest.raises(FloatingPointError, match=r"next value of x in step 1 .*The gradient of x is not finite.*clip"):
         MAP(model, symupdates.sgd(learning_rate=0.1), start={"x": 1.0}, **QUICK).fit(2, progressbar=False)
     gated = symupdates.chain(symupdates.sgd(learning_rate=0.1), symupdates.apply_if_finite())
-    run = MAP(model, gated, start={"x": 1.0}, **QUICK).fit(2, progressbar=False)
+    run = MAP(model, gated, start={"x": 1.0}, **QUICK)
+    with pytest.raises(FloatingPointError, match=r"map_estimate: 2 of 2 steps were skipped\. Look, without the gate"):
+        run.fit(2, progressbar=False)
     assert run.params[0].get_value() == 1.0
+    run.params[0].set_value(np.array(2.0))
+    with caplog.at_level("WARNING"):
+        run.fit(1, progressbar=False)
+    assert "2 of 3 steps were skipped." in caplog.text and run.params[0].get_value() != 2
 
 
 def test_steps_too_large_are_told_from_gradients():

@@ -209,14 +209,19 @@ def test_masked_adamw(backend):
         assert got.tobytes() == expected.tobytes() and not np.array_equal(got, before), p.name
 
 
+def of_adam(t):
+    """The bias corrections of the rows that have Adam's."""
+    return (1 - 0.765625**t) ** 0.5 / (1 - 0.875**t)
+
+
 NO_RATE = {"rprop", "cocob"}
 # What a rule has found, where that is another rate than its hyper-parameter: of this, its state and the count of steps.
 FOUND = {
     "asgd": lambda eta, state, t: eta / (1 + 0.25 * eta * (t - 1)) ** 0.625,
     "sgld": lambda eta, state, t: eta / 2,
     "psgld": lambda eta, state, t: eta / 2,
-    "dadapt_adam": lambda eta, state, t: eta * max(state["before"]["distance"], 0.5),
-    "prodigy": lambda eta, state, t: eta * max(state["before"]["distance"], 0.5),
+    "dadapt_adam": lambda eta, state, t: eta * of_adam(t) * max(state["before"]["distance"], 0.5),
+    "prodigy": lambda eta, state, t: eta * of_adam(t) * max(state["before"]["distance"], 0.5),
     "dog": lambda eta, state, t: eta * state["distance"] / np.sqrt(state["accu"] + 2.0**-20),
     "l_dog": lambda eta, state, t: eta * state["distance"] / np.sqrt(state["accu"] + 2.0**-20),
     "dowg": lambda eta, state, t: eta * state["squared_distance"] / (np.sqrt(state["accu"]) + 2.0**-20),

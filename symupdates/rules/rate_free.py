@@ -12,6 +12,7 @@ from symupdates.core import (
     called,
     check_optimizer,
     extend,
+    flag,
     get_or_compute_grads,
     norm,
     prepare,
@@ -43,6 +44,11 @@ def positive(x):
     return maximum(x, np.asarray(np.finfo(x.dtype).tiny, x.dtype))
 
 
+def corrected(step, eta, beta1, beta2):
+    """The rate times the bias corrections of Adam."""
+    return eta * sqrt(step.bias_correction(beta2)) / step.bias_correction(beta1)
+
+
 # --- Estimates of the distance to the solution, from a lower bound ----------------------------------------------------
 
 
@@ -56,6 +62,7 @@ def dadapt_adam(
     epsilon: Hyper = 1e-8,
     weight_decay: Hyper = 0.0,
     initial_distance: Hyper = 1e-6,
+    bias_correction: bool = False,
 ) -> Updates:
     r"""D-Adaptation of Adam: its rate is an estimate of the distance to the solution, which grows with what is seen.
 
@@ -86,21 +93,24 @@ def dadapt_adam(
     initial_distance : hyper-parameter
         The estimate :math:`d` to begin with, in units of the parameters: anything below the distance to the solution,
         measured by the coordinate that is farthest from it. The default is the paper's. Finite and above 0.
+    bias_correction : bool
+        Multiply :math:`\eta` by the bias corrections of Adam, :math:`\sqrt{1 - \beta_2^t} / (1 - \beta_1^t)` in update
+        :math:`t`, as optax does. The default is the paper's, which comes nearer on problems that are the same at every
+        update; with it, large first gradients do less harm.
 
     Returns
     -------
     OrderedDict
         For each parameter in order: the next value of its ``m``, of its ``v``, of its ``s``, then its own; last, those
-        of ``r`` and ``distance``.
+        of ``r`` and ``distance``; with `bias_correction`, the count.
 
     Notes
     -----
     The estimate never falls. In the paper, for descent without moving averages, it is a bound from below; here it may
     come out somewhat above the distance. :func:`prodigy` finds its rate in fewer steps.
 
-    optax's ``contrib.dadapt_adamw`` multiplies the rate by the bias corrections of Adam, which the paper leaves out:
-    give it ``learning_rate=lambda t: (1 - 0.999 ** (t + 1)) ** 0.5 / (1 - 0.9 ** (t + 1))``. Its estimate is not a
-    number for good if the gradients of the first update are zero; here it waits.
+    With `bias_correction` it is optax's ``contrib.dadapt_adamw``, whose estimate is not a number for good if the
+    gradients of the first update are zero; here it waits.
 
     State: ``m``, ``v`` and ``s``, zero at first, of the parameter's shape and dtype; ``distance`` (:math:`d`) and
     ``r``, scalars, one for all parameters, of the widest of their dtypes, zero at first: `initial_distance` is a bound
@@ -110,6 +120,7 @@ def dadapt_adam(
     ----------
     .. [1] A. Defazio and K. Mishchenko (2023). Learning-rate-free learning by D-Adaptation. ICML. arXiv:2301.07733.
     """
+    flag("dadapt_adam: bias_correction", bias_correction)
     step = prepare(
         "dadapt_adam",
         loss_or_grads,
@@ -121,11 +132,13 @@ def dadapt_adam(
         weight_decay=weight_decay,
         initial_distance=POSITIVE(initial_distance),
     )
-    eta, _, beta2, _, _, d0 = step.hyper(step.dtype)
+    eta, beta1, beta2, _, _, d0 = step.hyper(step.dtype)
+    eta = corrected(step, eta, beta1, beta2) if bias_correction else eta
     distance, r = step.state(None, "distance"), step.state(None, "r")
     d, beta3 = maximum(distance, d0), sqrt(beta2)
     products, sums = [], []
     for p, g, (eta_p, beta1, beta2, eps, decay, _) in step:
+        eta_p = corrected(step, eta_p, beta1, beta2) if bias_correction else eta_p
         m, v, s = (step.state(p, slot) for slot in "mvs")
         rate = step.rate(astype(d, p.dtype) * eta_p)
         products.append(g * astype(s / (sqrt(v) + eps), p.dtype))  # else rewritten to g s over the root, too large
@@ -149,6 +162,7 @@ def prodigy(
     epsilon: Hyper = 1e-8,
     weight_decay: Hyper = 0.0,
     initial_distance: Hyper = 1e-6,
+    bias_correction: bool = True,
 ) -> Updates:
     r"""Prodigy: Adam whose rate is the estimated distance to the solution, found faster than by D-Adaptation.
 
@@ -181,22 +195,25 @@ def prodigy(
     initial_distance : hyper-parameter
         The estimate :math:`d` to begin with, in units of the parameters: anything below the distance to the solution,
         measured by the coordinate that is farthest from it. The default is the paper's. Finite and above 0.
+    bias_correction : bool
+        Multiply :math:`\eta` by the bias corrections of Adam, :math:`\sqrt{1 - \beta_2^t} / (1 - \beta_1^t)` in update
+        :math:`t`, as the authors' program can and optax does. Without, as in the paper, the first steps are up to three
+        times as long. Where the first gradients are far larger than those later on, such steps may lead to where these
+        do not lead back from, and the estimate never falls.
 
     Returns
     -------
     OrderedDict
         For each parameter in order: the next value of its ``m``, of its ``v``, of its ``s``, of its ``start``, then its
-        own; last, those of ``r`` and ``distance``.
+        own; last, those of ``r`` and ``distance``; with `bias_correction`, the count.
 
     Notes
     -----
     The estimate never falls. Four arrays are kept for each parameter, twice what Adam keeps.
 
-    optax's ``contrib.prodigy`` multiplies :math:`\eta` by the bias corrections of Adam, which the paper leaves out:
-    give it as ``learning_rate=lambda t: (1 - 0.999 ** (t + 1)) ** 0.5 / (1 - 0.9 ** (t + 1))``. Like the authors'
-    program, it has in :math:`d\,\epsilon` the new estimate, which shows where gradients are not well above `epsilon`.
-    Its estimate is not a number for good if the gradients of the first update are zero, or the rate, as in a warmup;
-    here it waits.
+    With `bias_correction` it is optax's ``contrib.prodigy``, but for :math:`d\,\epsilon`, where that has, like the
+    authors' program, the new estimate, which shows where gradients are not well above `epsilon`. Its estimate is not a
+    number for good if the gradients of the first update are zero, or the rate, as in a warmup; here it waits.
 
     State: ``m``, ``v`` and ``s``, zero at first, and ``start`` (:math:`p_0`), the parameter when this is called, all
     of its shape and dtype; ``distance`` (:math:`d`) and ``r``, scalars, one for all parameters, of the widest of their
@@ -208,6 +225,7 @@ def prodigy(
     .. [1] K. Mishchenko and A. Defazio (2024). Prodigy: an expeditiously adaptive parameter-free learner. ICML.
        arXiv:2306.06101.
     """
+    flag("prodigy: bias_correction", bias_correction)
     step = prepare(
         "prodigy",
         loss_or_grads,
@@ -219,11 +237,13 @@ def prodigy(
         weight_decay=weight_decay,
         initial_distance=POSITIVE(initial_distance),
     )
-    eta, _, beta2, _, _, d0 = step.hyper(step.dtype)
+    eta, beta1, beta2, _, _, d0 = step.hyper(step.dtype)
+    eta = corrected(step, eta, beta1, beta2) if bias_correction else eta
     distance, r = step.state(None, "distance"), step.state(None, "r")
     d, beta3 = maximum(distance, d0), sqrt(beta2)
     products, sums = [], []
     for p, g, (eta_p, beta1, beta2, eps, decay, _) in step:
+        eta_p = corrected(step, eta_p, beta1, beta2) if bias_correction else eta_p
         m, v, s = (step.state(p, slot) for slot in "mvs")
         start = step.state(p, "start", initial=p)
         d_p = astype(d, p.dtype)
@@ -282,7 +302,8 @@ def dog(
     Notes
     -----
     The step grows until the distance from the start is about that of the solution, and then shrinks as
-    :func:`~symupdates.adagrad`'s. The iterates go on to move about: the authors evaluate at an average of them, such as
+    :func:`~symupdates.adagrad`'s. A first gradient that is far larger than those later on stays in the sum for good,
+    and all steps are short for it; :func:`dowg` gives it less weight. The iterates go on to move about: the authors evaluate at an average of them, such as
     :func:`~symupdates.apply_polyak_average` keeps.
 
     It is optax's ``contrib.dog(init_step=("heuristic", relative_distance))``; for ``("distance", r)``, give

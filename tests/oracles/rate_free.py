@@ -10,6 +10,11 @@ def ratio(a, b):
     return a / b if b != 0 else 0.0
 
 
+def of_adam(b1, b2, t):
+    """The bias corrections of Adam, as a factor of the rate."""
+    return (1 - b2**t) ** 0.5 / (1 - b1**t)
+
+
 def dadapt_adam(
     p,
     grads,
@@ -19,6 +24,7 @@ def dadapt_adam(
     epsilon=1e-8,
     weight_decay=0.0,
     initial_distance=1e-6,
+    bias_correction=False,
 ):
     """Defazio and Mishchenko (2023), Learning-rate-free learning by D-Adaptation, the algorithm for Adam.
 
@@ -32,14 +38,14 @@ def dadapt_adam(
         b1, b2, eps = (at(hyper, t) for hyper in (beta1, beta2, epsilon))
         w = 1 - b2**0.5
         d = max(d, at(initial_distance, t))
-        lam = d * at(learning_rate, t)
+        lam = d * at(learning_rate, t) * of_adam(b1, b2, t + 1) ** bias_correction
         r = b2**0.5 * r + w * lam * np.vdot(g, s / (np.sqrt(v) + eps))
         m = b1 * m + (1 - b1) * (lam * g)
         v = b2 * v + (1 - b2) * g**2
         s = b2**0.5 * s + w * (lam * g)
         p = p - (m / (np.sqrt(v) + eps) + lam * at(weight_decay, t) * p)
         d = max(d, ratio(r, w * np.sum(np.abs(s))))
-        p = moved(p, (yield {"param": p, "m": m, "v": v, "s": s, "distance": d, "r": r}))
+        p = moved(p, (yield {"param": p, "m": m, "v": v, "s": s, "distance": d, "r": r, "t": t + 1}))
 
 
 def prodigy(
@@ -51,14 +57,16 @@ def prodigy(
     epsilon=1e-8,
     weight_decay=0.0,
     initial_distance=1e-6,
+    bias_correction=True,
 ):
-    """Mishchenko and Defazio (2024), Prodigy, algorithm 4, with decoupled decay."""
+    """Mishchenko and Defazio (2024), Prodigy, algorithm 4, with decoupled decay, and Adam's corrections."""
     x0 = p
     d = 0.0
     m, v, s = (np.zeros_like(p) for _ in range(3))
     r = 0.0
     for k, g in enumerate(grads):
         b1, b2, eps, gamma = (at(hyper, k) for hyper in (beta1, beta2, epsilon, learning_rate))
+        gamma = gamma * of_adam(b1, b2, k + 1) ** bias_correction
         d = max(d, at(initial_distance, k))
         weight = (1 - b2**0.5) * gamma * d**2
         m = b1 * m + (1 - b1) * d * g
@@ -67,7 +75,7 @@ def prodigy(
         s = b2**0.5 * s + weight * g
         p = p - gamma * d * m / (np.sqrt(v) + d * eps) - gamma * d * at(weight_decay, k) * p
         d = max(d, ratio(r, np.sum(np.abs(s))))
-        p = moved(p, (yield {"param": p, "m": m, "v": v, "s": s, "start": x0, "distance": d, "r": r}))
+        p = moved(p, (yield {"param": p, "m": m, "v": v, "s": s, "start": x0, "distance": d, "r": r, "t": k + 1}))
 
 
 def dog(p, grads, learning_rate=1.0, relative_distance=1e-6, epsilon=1e-8):

@@ -67,6 +67,19 @@ def test_the_estimate_grows_to_the_distance(name, bound):
     assert 0.3 < path[-1] <= bound
 
 
+@pytest.mark.parametrize("name", ["dadapt_adam", "prodigy"])
+def test_without_bias_correction(name):
+    """The algorithm of the paper; the table's row has the corrections."""
+    row, g, p = TABLE[name], pt.tensor("g", shape=(16,), dtype="float64"), make_param((16,), "float64", "p")
+    given, start = oracles.gradients(STEPS, (16,)), p.get_value()
+    updates = row.rule([g], [p], **row.hyper, bias_correction=False)
+    assert f"{name}/t" not in su.named(updates)
+    step = pytensor.function([g], [], updates=updates, mode=PYTHON)
+    for g_t, expected in zip(given, row.oracle(start, given, **row.hyper, bias_correction=False), strict=True):
+        step(g_t)
+        np.testing.assert_allclose(p.get_value(), expected["param"], rtol=1e-10)
+
+
 @pytest.mark.parametrize("name", ["dadapt_adam", "prodigy", "dog", "l_dog", "dowg", "cocob"])
 def test_the_scale_of_the_loss_does_not_matter(name):
     paths = []
@@ -129,7 +142,9 @@ def test_mixed_precisions_are_summed_in_the_widest(row):
     updates = call(row, grads, params)
     step = pytensor.function(grads, [], updates=updates, mode=PYTHON)
     path = []
-    for g, after in zip(given, row.oracle(start.astype("float64"), given, **row.hyper), strict=True):
+    for g, after in zip(
+        given, row.oracle(start.astype("float64"), given, **dict(row.structure), **row.hyper), strict=True
+    ):
         step(g[:16], g[16:])
         path.append(after["param"])
         got = np.concatenate([p.get_value() for p in params])

@@ -4,33 +4,22 @@ import numpy as np
 from golden.common import GRADS, NONZERO, RATES, STEPS, P, case
 
 
-def corrected(rates, b1=0.9, b2=0.999):
-    """Rates times the bias corrections of Adam."""
-    factors = [(1 - b2**t) ** 0.5 / (1 - b1**t) for t in range(1, STEPS[-1] + 1)]
-    return {"per_step": [rate * factor for rate, factor in zip(rates, factors, strict=True)]}
-
-
-ONES = [1.0] * STEPS[-1]
-
-
 def optax_cases():
-    yield case("dadapt_adam", {"learning_rate": corrected(ONES)}, "contrib.dadapt_adamw", {})
+    yield case("dadapt_adam", {"bias_correction": True}, "contrib.dadapt_adamw", {})
     hyper = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "weight_decay": 0.2, "initial_distance": 1e-2}
     arguments = {"betas": [0.8, 0.95], "eps": 1e-3, "weight_decay": 0.2, "estim_lr0": 1e-2}
-    rates = RATES["per_step"]
     yield case(
         "dadapt_adam",
-        hyper | {"learning_rate": corrected(rates, 0.8, 0.95)},
+        hyper | {"learning_rate": RATES, "bias_correction": True},
         "contrib.dadapt_adamw",
         arguments | {"learning_rate": RATES},
     )
     # Its epsilon is multiplied by the new estimate.
-    hyper = {"learning_rate": corrected(ONES), "epsilon": 0.0}
-    yield case("prodigy", hyper, "contrib.prodigy", {"eps": 0.0}, nonzero=True)
+    yield case("prodigy", {"epsilon": 0.0}, "contrib.prodigy", {"eps": 0.0}, nonzero=True)
     hyper = {"beta1": 0.8, "beta2": 0.95, "epsilon": 0.0, "weight_decay": 0.2, "initial_distance": 1e-2}
     yield case(
         "prodigy",
-        hyper | {"learning_rate": corrected(rates, 0.8, 0.95)},
+        hyper | {"learning_rate": RATES},
         "contrib.prodigy",
         arguments | {"learning_rate": RATES, "eps": 0.0},
         nonzero=True,
