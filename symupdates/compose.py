@@ -229,7 +229,7 @@ def partition(*groups: GroupLike, **named_groups: GroupLike) -> Optimizer:
     for key, group in groups.items():
         if not (isinstance(group, tuple | list) and len(group) == 2 and (group[1] is None or callable(group[1]))):
             raise TypeError(f"partition: groups[{key!r}] must be a pair (selector, optimizer), but {group!r} is not.")
-        groups[key] = (checked_selector(selector_name(key), group[0]), group[1])
+        groups[key] = (checked_selector(selector_name("partition", key), group[0]), group[1])
     return partitioned(groups=groups)
 
 
@@ -242,7 +242,7 @@ def partitioned(
     groups: Mapping[int | str, GroupLike],
 ) -> Iterable[Updates]:
     params = check_params(params)
-    members = divided(params, {key: selector for key, (selector, _) in groups.items()})
+    members = divided("partition", params, {key: selector for key, (selector, _) in groups.items()})
     grads = get_or_compute_grads(loss_or_grads, params)
     dicts = []
     for key, (_, optimizer) in groups.items():
@@ -405,29 +405,28 @@ def call(name, stage, data, params):
     return called(name, stage, data, kind=kind, **({"params": params} if takes and own is None else {}))
 
 
-def selector_name(key):
-    return f"partition: the selector of groups[{key!r}]"
+def selector_name(function, key):
+    return f"{function}: the selector of groups[{key!r}]"
 
 
-def divided(params, selectors):
+def divided(function, params, selectors):
     """The places of the parameters of each group: a parameter belongs to the first whose selector selects it."""
     names, known = parameter_names(params), {*params, *map(whole, params)}
     members, taken = {}, {}
     for key, selector in selectors.items():
-        selected = dict.fromkeys(select(selector_name(key), selector, params, names))
+        name = selector_name(function, key)
+        selected = dict.fromkeys(select(name, selector, params, names))
         if absent := [str(p) for p in selected if p not in known]:
-            raise ValueError(
-                f"{selector_name(key)} has {', '.join(absent)}, not among the parameters {', '.join(names)}."
-            )
+            raise ValueError(f"{name} has {', '.join(absent)}, not among the parameters {', '.join(names)}.")
         places = [i for i, p in enumerate(params) if p in selected or whole(p) in selected]
         members[key] = [i for i in places if i not in taken]
         if places and not members[key] and selector is not ...:
             told = ", ".join(f"{names[i]} in groups[{taken[i]!r}]" for i in places)
             raise ValueError(
-                f"{selector_name(key)} selects only what groups before it have: {told}. A parameter belongs to the "
+                f"{name} selects only what groups before it have: {told}. A parameter belongs to the "
                 "first group that selects it; put the narrower group first, or leave one out."
             )
         taken |= dict.fromkeys(members[key], key)
     if rest := [name for i, name in enumerate(names) if i not in taken]:
-        raise ValueError(f"partition: no group has {', '.join(rest)}; add (..., optimizer) for all the rest.")
+        raise ValueError(f"{function}: no group has {', '.join(rest)}; add (..., optimizer) for all the rest.")
     return members

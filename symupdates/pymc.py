@@ -34,12 +34,24 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.type import DenseTensorType
 from pytensor.tensor.variable import TensorVariable
 
-from symupdates.compose import chain, merge
+from symupdates.compose import chain, divided, merge, merging
 from symupdates.core import called, check_optimizer, flag, is_state, whole_number
 from symupdates.core.checks import listed
 from symupdates.core.names import also_named
+from symupdates.core.parameters import check_params, get_or_compute_grads, mark_as_parameters
 from symupdates.core.program import moved
-from symupdates.core.state import Call, advances, call_state, is_of, stand_ins
+from symupdates.core.state import (
+    Call,
+    Group,
+    StateTag,
+    advances,
+    call_state,
+    is_of,
+    mark_as_stand_in,
+    new_state,
+    stand_ins,
+    within,
+)
 from symupdates.core.types import in_brackets
 from symupdates.random import checked_seed
 from symupdates.rules.adam import adam
@@ -829,6 +841,66 @@ class progress:
 # --- Variational inference --------------------------------------------------------------------------------------------
 
 
+@merging
+def by_variables(loss_or_grads, params, groups, model):
+    """Updates of vectors of all variables of a model, in parts: the variables of each group, by its optimizer.
+
+    A part is a shared variable, for rules that take any, with the numbers that are in the vector. It is the vector that
+    counts: what is computed of a part reads it, so that it may be set, or swapped for an average, from outside.
+    """
+    params = check_params(params)
+    grads = get_or_compute_grads(loss_or_grads, params)
+    variables = list(shared_values(model).values())
+    members = divided("symupdates.pymc.Optimizer", variables, {key: key for key in groups})
+    number = np.repeat(np.arange(len(variables)), [v.get_value().size for v in variables])
+    after = {p: p for p in params}
+    averages, dicts = dict(after), []
+    for key, optimizer in groups.items():
+        if optimizer is None or not members[key]:
+            continue
+        index = [np.flatnonzero(np.isin(number[coordinates(p, len(number))], members[key])) for p in params]
+        label = "..." if key is ... else key
+        parts = [
+            pytensor.shared(
+                np.take(p.get_value(), i, -1), name=f"{p.name}[{label}]", shape=(*p.type.shape[:-1], len(i))
+            )
+            for p, i in zip(params, index, strict=True)
+        ]
+        with within(Group(is_part=True)):
+            name = f"symupdates.pymc.Optimizer: the optimizer of {label}"
+            updates = called(name, optimizer, [g[..., i] for g, i in zip(grads, index, strict=True)], parts)
+        of_vector = {part: p[..., i] for part, p, i in zip(parts, params, index, strict=True)}
+        values = graph_replace(list(updates.values()), of_vector, strict=False)
+        updates = OrderedDict(zip(updates, values, strict=True))
+        kept = stand_ins(updates)
+        for p, part, i in zip(params, parts, index, strict=True):
+            averages[p] = pt.set_subtensor(averages[p][..., i], updates[kept.get(part, part)])
+            after[p] = pt.set_subtensor(after[p][..., i], updates[part])
+        for x in kept.values():
+            mark_as_stand_in(x, False)
+        dicts.append((updates, kept))
+    if any(kept for _, kept in dicts):
+        call = Call("groups")
+        for p in params:
+            tag = StateTag(call.rule, "average", p, p, (...,), call=call, stands_in=True)
+            after[new_state(f"{p.name}/{call.rule}/average", tag, p.dtype)] = averages[p]
+    mark_as_parameters(params)
+    return [*(updates for updates, _ in dicts), after]
+
+
+def coordinates(p, n):
+    """Of n coordinates, the one that each element on the last axis of a parameter belongs to."""
+    size = p.get_value(borrow=True).shape[-1]
+    if size == n:
+        return np.arange(n)
+    if p.name == "L_tril" and size == n * (n + 1) // 2:
+        return np.tril_indices(n)[0]
+    raise ValueError(
+        f"symupdates.pymc.Optimizer: {p} has {size} elements, of which it is not known which belong to which of the "
+        f"{n} coordinates of the model's variables; give one optimizer, such as a symupdates.partition of the parameters."
+    )
+
+
 ALL_SKIPPED = (
     "more than {} steps in a row were skipped (by {}): nothing moves any more. Look, without the gate, for what is not "
     "finite; take a smaller learning rate, or clip the gradients."
@@ -848,8 +920,12 @@ class Optimizer:
 
     Parameters
     ----------
-    optimizer : callable
-        A rule, a partial of one, a :func:`~symupdates.chain` or :func:`~symupdates.partition`.
+    optimizer : callable, or dict of them
+        A rule, a partial of one, a :func:`~symupdates.chain` or :func:`~symupdates.partition`. Or one for each group of
+        the model's variables, by patterns of their names, as :func:`~symupdates.partition` has them: ``{"^sigma":
+        adam(learning_rate=0.01), ...: adam(learning_rate=0.1)}``; None leaves a group as it is. For ADVI, full-rank
+        ADVI and SVGD, whose parameters are vectors of all variables; of full-rank ADVI's matrix, a variable has rows.
+        Each optimizer sees parameters of its own, the parts ``mu[^sigma]`` and ``rho[^sigma]``.
     inference : pymc.variational.inference.Inference, optional
         What is to be fitted, such as ``pm.ADVI()``, for rules that take the loss, such as :func:`~symupdates.sam` and
         :func:`~symupdates.adahessian`. PyMC passes gradients only; with this, the rule is given the negative ELBO. So
@@ -881,8 +957,9 @@ class Optimizer:
     TypeError
         If `optimizer` is not callable.
     ValueError
-        When it is called: if `inference` has no loss (SVGD has gradients only); if `fixed_draws` are asked for where
-        minibatches are drawn; if the parameters are of another inference.
+        When it is called: if a pattern fits no variable, or a variable is in no group; if `inference` has no loss (SVGD
+        has gradients only); if `fixed_draws` are asked for where minibatches are drawn; if the parameters are of
+        another inference.
     FloatingPointError
         During the fit, if a gate skips more than `max_skipped` steps in a row.
 
@@ -917,14 +994,16 @@ class Optimizer:
 
     def __init__(
         self,
-        optimizer: OptimizerLike,
+        optimizer: OptimizerLike | Mapping[Any, OptimizerLike | None],
         inference: Any = None,
         n_mc: int = 1,
         fixed_draws: bool = False,
         seed: int | None = None,
         max_skipped: int | None = 100,
     ):
-        check_optimizer("symupdates.pymc.Optimizer: optimizer", optimizer)
+        for one in optimizer.values() if isinstance(optimizer, Mapping) else [optimizer]:
+            if one is not None or one is optimizer:
+                check_optimizer("symupdates.pymc.Optimizer: optimizer", one)
         if not isinstance(inference, Inference | None):
             raise TypeError(
                 f"symupdates.pymc.Optimizer: inference must be one of PyMC's, such as pm.ADVI(), not {inference!r}."
@@ -945,7 +1024,11 @@ class Optimizer:
         target = loss_or_grads if self.inference is None else self._loss(params)
         generators = {} if self.fixed_draws else random_updates(target)
         reseed(generators, self.seed)
-        updates = called("symupdates.pymc.Optimizer: optimizer", self.optimizer, target, params)
+        if isinstance(self.optimizer, Mapping):
+            model = None if self.inference is None else self.inference.approx.model
+            updates = by_variables(target, params, self.optimizer, model)
+        else:
+            updates = called("symupdates.pymc.Optimizer: optimizer", self.optimizer, target, params)
         self.updates = merge(updates, generators)
         if self.max_skipped is not None:
             for count in counts(self.updates, "in_a_row"):

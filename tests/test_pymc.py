@@ -299,6 +299,95 @@ def test_draws_and_minibatches_are_new_in_every_step(minibatch_model, score):
     np.testing.assert_array_equal(*runs)
 
 
+@pytest.fixture(scope="module")
+def variables():
+    """Seven coordinates, of which the third and fourth, and the last, are of scales."""
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 1, shape=2)
+        scale = pm.HalfNormal("scale", 1, shape=2)
+        b = pm.Normal("b", 0, 1, shape=(2, 1))
+        noise = pm.HalfNormal("noise", 1)
+        pm.Normal("y", a.sum() + (b.ravel() * scale).sum(), noise, observed=np.linspace(0, 1, 10))
+    return model
+
+
+SCALES = np.array([2, 3, 6])
+ROWS_OF_SCALES = np.flatnonzero(np.isin(np.tril_indices(7)[0], SCALES))
+
+
+@pytest.mark.parametrize(
+    ("method", "scales"),
+    [
+        ("advi", [SCALES, SCALES]),
+        pytest.param("fullrank_advi", [ROWS_OF_SCALES, SCALES], marks=pytest.mark.ci),
+        pytest.param("svgd", [(slice(None), SCALES)], marks=pytest.mark.ci),
+    ],
+)
+def test_groups_are_slices(variables, method, scales):
+    """Each by its rule in NumPy, of slices by hand; one that adds over all elements sees those of its group only."""
+    groups = {"^scale|noise": symupdates.prodigy(initial_distance=0.01), ...: symupdates.adam(learning_rate=0.1)}
+    optimizer = of_pymc.Optimizer(groups)
+    spy = spied(variables, method, optimizer, score=False)
+    for is_scale, oracle in ((True, oracles.prodigy), (False, oracles.adam)):
+
+        def part(values, is_scale=is_scale):
+            """One vector of the elements of the group."""
+            masks = [np.zeros(np.shape(x), bool) for x in values]
+            for mask, index in zip(masks, scales, strict=True):
+                mask[index] = True
+            return np.concatenate([x[mask == is_scale] for x, mask in zip(values, masks, strict=True)])
+
+        hyper = {"initial_distance": 0.01} if is_scale else {"learning_rate": 0.1}
+        trajectory = oracle(part(spy.points[0]), [part(given) for given in spy.given], **hyper)
+        for got, expected in zip(spy.points[1:], trajectory, strict=True):
+            np.testing.assert_allclose(part(got), expected["param"], rtol=1e-9, atol=1e-12)
+    name = spy.params[0].name
+    assert {f"{name}[^scale|noise]", f"{name}[^scale|noise]/prodigy/m", f"{name}[...]/adam/m"} <= set(
+        symupdates.named(optimizer.updates)
+    )
+
+
+def test_groups_keep_averages_of_the_whole(variables, tmp_path):
+    """What is swapped is the vector: the average where a group keeps one, and the last value in another."""
+    averaged = symupdates.chain(symupdates.sgd(learning_rate=0.001), symupdates.apply_ema(decay=0.5, debias=False))
+    optimizer = of_pymc.Optimizer({"^a$": averaged, "^b$": None, ...: symupdates.sgd(learning_rate=0.001)})
+    spy = spied(variables, "advi", optimizer)
+    last = [p.get_value() for p in spy.params]
+    average = [x[:2] for x in spy.points[0]]
+    for point in spy.points[1:]:
+        average = [(x + y[:2]) / 2 for x, y in zip(average, point, strict=True)]
+    symupdates.swap_averages(optimizer.updates)
+    for p, x, expected, before in zip(spy.params, last, average, spy.points[0], strict=True):
+        np.testing.assert_allclose(p.get_value()[:2], expected, rtol=1e-12)
+        np.testing.assert_array_equal(p.get_value()[2:], x[2:])
+        np.testing.assert_array_equal(x[4:6], before[4:6])
+        assert np.all(x[2:4] != before[2:4])
+    symupdates.swap_averages(optimizer.updates)
+    for p, x in zip(spy.params, last, strict=True):
+        np.testing.assert_array_equal(p.get_value(), x)
+    symupdates.save(tmp_path / "groups.ckpt", optimizer.updates)
+    symupdates.load(tmp_path / "groups.ckpt", optimizer.updates)
+    symupdates.reset(optimizer.updates)
+    for p, average in symupdates.averages(optimizer.updates).items():
+        np.testing.assert_array_equal(average.get_value(), p.get_value())
+
+
+def test_groups_that_cannot_be(variables):
+    sgd = symupdates.sgd(learning_rate=0.1)
+    with pytest.raises(ValueError, match=r"the pattern '\^scales\$' fits none of the names scale_log__, "):
+        fit(variables, of_pymc.Optimizer({"^scales$": sgd, ...: sgd}))
+    with pytest.raises(ValueError, match=r"^symupdates.pymc.Optimizer: no group has b, noise_log__; add "):
+        fit(variables, of_pymc.Optimizer({"^a$": sgd, "scale": None}))
+    with pytest.raises(TypeError, match=r"symupdates.pymc.Optimizer: optimizer must be a rule"):
+        of_pymc.Optimizer({...: 3})
+    p = pytensor.shared(np.zeros(9), name="else")
+    with (
+        variables,
+        pytest.raises(ValueError, match=r"else has 9 elements, of which it is not known .* the 7 coordinates"),
+    ):
+        of_pymc.Optimizer({...: sgd})((p**2).sum(), [p])
+
+
 def test_resumes_bit_for_bit(minibatch_model, tmp_path):
     def begin(n):
         optimizer = of_pymc.Optimizer(symupdates.adam(learning_rate=schedules.cosine_decay(0.1, steps=20)))

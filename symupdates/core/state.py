@@ -110,9 +110,9 @@ def advances(variable):
     return is_state(variable) and variable.tag.symupdates.next_value is not None
 
 
-def mark_as_stand_in(variable):
-    """Let it be known of state that it stands in for its parameter."""
-    variable.tag.symupdates = variable.tag.symupdates._replace(stands_in=True)
+def mark_as_stand_in(variable, stands_in=True):
+    """Let it be known of state that it stands in for its parameter, or no longer does."""
+    variable.tag.symupdates = variable.tag.symupdates._replace(stands_in=stands_in)
 
 
 def stand_ins(updates):

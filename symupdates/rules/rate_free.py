@@ -303,8 +303,8 @@ def dog(
     -----
     The step grows until the distance from the start is about that of the solution, and then shrinks as
     :func:`~symupdates.adagrad`'s. A first gradient that is far larger than those later on stays in the sum for good,
-    and all steps are short for it; :func:`dowg` gives it less weight. The iterates go on to move about: the authors evaluate at an average of them, such as
-    :func:`~symupdates.apply_polyak_average` keeps.
+    and all steps are short for it; :func:`dowg` gives it less weight. The iterates go on to move about: the authors
+    evaluate at an average of them, such as :func:`~symupdates.apply_polyak_average` keeps.
 
     It is optax's ``contrib.dog(init_step=("heuristic", relative_distance))``; for ``("distance", r)``, give
     `relative_distance` as :math:`r/(1 + \lVert p_0 \rVert)`.
