@@ -534,3 +534,4 @@ def test_page(model, monkeypatch):
     exec(map_estimate, names)
     assert abs(names["estimate"]["mu"] - 5 / 11) < 1e-6
     assert len(names["run"].losses) == 100
+    assert abs(float(names["posterior"]["mu"].std()) - 11**-0.5) < 0.03

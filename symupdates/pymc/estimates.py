@@ -30,8 +30,10 @@ from symupdates.core.state import (
     call_state,
     stand_ins,
 )
+from symupdates.pymc.curvature import in_draws, normal_fit, with_group
 from symupdates.pymc.values import (
     as_estimate,
+    as_point,
     check_mapping,
     chosen_values,
     counts,
@@ -69,7 +71,9 @@ def map_estimate(
     patience: int | None = None,
     seed: int | None = None,
     compile_kwargs: Mapping[str, Any] | None = None,
-) -> dict[str, np.ndarray]:
+    return_inferencedata: bool = False,
+    compute_hessian: bool = False,
+) -> Any:
     """The maximum a posteriori estimate of a model, by any rule, of all data or in minibatches.
 
     Parameters
@@ -111,6 +115,8 @@ def map_estimate(
         Seeds the minibatches, whose generators belong to the model, and initial values that are drawn.
     compile_kwargs : dict, optional
         For ``pm.compile``: ``{"mode": "CVM"}``, ``"NUMBA"`` or ``"JAX"``.
+    return_inferencedata, compute_hessian : bool
+        Return what :meth:`MAP.to_inferencedata` does, with the covariance at the estimate if `compute_hessian`.
 
     Returns
     -------
@@ -159,6 +165,10 @@ def map_estimate(
         seed=seed,
         compile_kwargs=compile_kwargs,
     ).fit(steps, callbacks=callbacks, progressbar=progressbar, tol=tol, patience=patience)
+    if flag("map_estimate: return_inferencedata", return_inferencedata):
+        return run.to_inferencedata(compute_hessian=compute_hessian, averages=averages)
+    if flag("map_estimate: compute_hessian", compute_hessian):
+        raise ValueError("map_estimate: compute_hessian is for return_inferencedata=True; give it as well.")
     return run.estimate(include_transformed=include_transformed, averages=averages)
 
 
@@ -235,6 +245,7 @@ class MAP:
         self._start = draw(checked_seed("map_estimate", seed))
         every = OrderedDict((v, new_shared(self.model, v, self._start[v.name])) for v in self.model.value_vars)
         self.values = OrderedDict((v, every[v]) for v in chosen)
+        self.jacobian, self.compile_kwargs = jacobian, dict(compile_kwargs or {})
         self.params = list(self.values.values())
         self.loss = negative_logp(every, self.model, jacobian)
         if jitter:
@@ -259,7 +270,7 @@ class MAP:
                 [self.loss, norm, is_finite],
                 updates={v: x for v, x in self.updates.items() if v is not self._losses},
                 random_seed=seed,
-                **(compile_kwargs or {}),
+                **self.compile_kwargs,
             )
 
     @property
@@ -392,12 +403,51 @@ class MAP:
         ValueError
             If there are to be averages, and there are none.
         """
+        return as_estimate(self._found(averages), self.model, include_transformed)
+
+    def point(self, averages: bool | None = None) -> dict[str, np.ndarray]:
+        """The same in the terms of the value variables: :func:`as_point` of what the optimizer has found."""
+        return as_point(self._found(averages))
+
+    def to_inferencedata(self, compute_hessian: bool = False, averages: bool | None = None) -> Any:
+        """What ``find_MAP(return_inferencedata=True)`` returns: the estimate as the only draw of a posterior.
+
+        Parameters
+        ----------
+        compute_hessian : bool
+            Add the inverse of the Hessian of the loss at the estimate, of one product for each of its rows, as
+            ``covariance_matrix`` to the group ``fit``.
+        averages : bool, optional
+            As for :meth:`estimate`.
+
+        Returns
+        -------
+        InferenceData, or DataTree of ArviZ 1
+            ``posterior``, of variables and deterministics, whose attributes say how the run ended: ``converged``,
+            ``stopped``, ``steps`` and the last ``loss``; and ``fit``, with the value variables as ``mean_vector``.
+
+        Raises
+        ------
+        ValueError
+            If there is to be a Hessian, and the model draws in each step.
+        """
+        point = self.point(averages)
+        attrs = {
+            "converged": str(self.converged),
+            "stopped": self.stopped or "",
+            "steps": len(self.losses),
+            "loss": float(self.losses[-1]) if len(self.losses) else np.nan,
+        }
+        data = in_draws(self.model, {name: value[None] for name, value in point.items()}, attrs)
+        return with_group(data, "fit", normal_fit(self, point, flag("map_estimate: compute_hessian", compute_hessian)))
+
+    def _found(self, averages):
+        """For all value variables the shared variables that have what the optimizer has found."""
         wanted = averages is None or flag("map_estimate: averages", averages)
         kept = stand_ins(self.updates) if wanted else {}
         if averages and not kept:
             raise ValueError("map_estimate: these updates keep no averages; add apply_ema() by a chain.")
-        values = {v: kept.get(shared, shared) for v, shared in self._every.items()}
-        return as_estimate(values, self.model, include_transformed)
+        return {v: kept.get(shared, shared) for v, shared in self._every.items()}
 
     def _jitter(self, draw, every, rng):
         """Draw starts until the loss is finite there, or for long enough."""
