@@ -3,6 +3,7 @@
 import importlib
 
 import numpy as np
+import pytensor
 import pytest
 
 import symupdates
@@ -134,3 +135,15 @@ def test_refusals(regression, converged):
     for dense in (True, False):
         with pytest.raises(ValueError, match="the estimate is no minimum, or the data"):
             of_pymc.laplace(saddle, dense=dense)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("mode", ["CVM", "NUMBA"])
+def test_compiled(mode):
+    """Of a scalar variable, of which compiled functions return numbers where others return arrays."""
+    with pytensor.config.change_flags(mode=mode), pm.Model():
+        x = pm.Normal("x", 3, 0.5)
+        pm.Deterministic("twice", 2 * x)
+        posterior = of_pymc.laplace(draws=2000, seed=1).posterior
+    np.testing.assert_allclose(posterior["x"].mean(), 3, atol=4 * 0.5 / 2000**0.5)
+    np.testing.assert_allclose(posterior["twice"].std(), 1, rtol=0.06)

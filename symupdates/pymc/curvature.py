@@ -115,7 +115,7 @@ def in_draws(model, points, attrs):
         What is noted of how they were made, in the attributes of the posterior.
     """
     count = len(next(iter(points.values())))
-    rows = [{name: value[i] for name, value in points.items()} for i in range(count)]
+    rows = [{name: np.asarray(value[i]) for name, value in points.items()} for i in range(count)]
     trace = NDArray(model=model, test_point=rows[0])
     trace.setup(draws=count, chain=0)
     for row in rows:
