@@ -580,6 +580,6 @@ def test_float32():
             p = pm.Beta("p", 2, 2)
             pm.Binomial("k", 10, p, observed=7)
         run = MAP(model, symupdates.momentum(learning_rate=0.05), **QUICK).fit(300, progressbar=False)
-        assert {v.get_value().dtype.name for v in run.updates} == {"float32"}
+        assert {v.get_value().dtype.name for v in run.updates if v.name != "map/losses"} == {"float32"}
         assert run.estimate()["p"].dtype == "float32"
         np.testing.assert_allclose(run.estimate()["p"], 2 / 3, rtol=1e-5)

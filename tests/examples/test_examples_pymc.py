@@ -25,3 +25,14 @@ def test_the_chain_is_nearer_to_the_posterior_than_the_default(tmp_path):
     if FULL:
         assert averages[1] < 1.5 and abs(averages[2] - 1) < 0.05
     check_png(tmp_path / "elbo.png")
+
+
+@pytest.mark.full
+def test_map_estimate_reaches_the_modes(tmp_path):
+    """To 1e-4, and not above find_MAP by more than its own error."""
+    output = run("pymc_map.py", *([] if FULL else ["--quick"]), folder=tmp_path)
+    found = [[float(cell) for cell in cells] for _, *cells in rows(output)]
+    assert len(found) == (10 if FULL else 3)
+    for ours, theirs, difference, *_ in found:
+        assert difference < 1e-4 or (ours == 0 and theirs > 0)
+        assert ours < 1e-6
