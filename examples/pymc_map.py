@@ -127,7 +127,7 @@ def compare(build, mode):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the first, the fifth and the seventh only")
+    parser.add_argument("--quick", action="store_true", help="the first, the fourth and the seventh only")
     add_backend_option(parser, default="numba")
     args = parser.parse_args(argv)
     logging.getLogger("pymc").setLevel(logging.ERROR)
