@@ -11,7 +11,7 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from conftest import NEEDS_JAX
+from conftest import CI_BACKEND, NEEDS_JAX
 from helpers import PYTHON, STEPS, call, make_param, rules
 from loss_table import LOSS_ROWS
 from pytensor.graph.traversal import graph_inputs
@@ -520,8 +520,9 @@ import symupdates.pymc
 
 
 def test_page(model, monkeypatch):
-    """The blocks of the page, as they stand."""
-    monkeypatch.setattr(pm, "fit", partial(pm.fit, progressbar=False, random_seed=1))
+    """The blocks of the page, as they stand; of so many steps that they are worth compiling."""
+    fit = partial(pm.fit, progressbar=False, random_seed=1, fn_kwargs={"mode": CI_BACKEND})
+    monkeypatch.setattr(pm, "fit", fit)
     names = {"pm": pm, "symupdates": symupdates, "model": model, "gradients": gradients, "schedules": schedules}
     advi, look_inside, map_estimate = blocks("python", page="pymc.md")
     exec(advi, names)
