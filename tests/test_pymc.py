@@ -521,7 +521,7 @@ import symupdates.pymc
 
 def test_page(model, monkeypatch):
     """The blocks of the page, as they stand; of so many steps that they are worth compiling."""
-    fit = partial(pm.fit, progressbar=False, random_seed=1, fn_kwargs={"mode": CI_BACKEND})
+    fit = partial(pm.fit, progressbar=False, random_seed=1, compile_kwargs={"mode": CI_BACKEND})
     monkeypatch.setattr(pm, "fit", fit)
     names = {"pm": pm, "symupdates": symupdates, "model": model, "gradients": gradients, "schedules": schedules}
     advi, look_inside, map_estimate = blocks("python", page="pymc.md")
