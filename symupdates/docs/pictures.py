@@ -125,4 +125,4 @@ def draw_curve(ax, schedule):
     step = pytensor.function([], rate, updates=updates, mode=PLAIN)
     ax.plot([step() for _ in range(121)], color="C0", lw=1.4, drawstyle="steps-post")
     ax.set_ylim(bottom=0)
-    ax.set_title(textwrap.fill(str(schedule), 44), fontsize="xx-small")
+    ax.set_title(textwrap.fill(str(schedule), 44), fontsize="x-small")
