@@ -21,13 +21,11 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["build"]
 default_role = "code"
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(pymc|jax|pytensor|numpy|functools|collections)\b.*")]  # no request to other pages
 
 myst_heading_anchors = 3
-myst_enable_extensions = ["attrs_inline"]
 
 autodoc_mock_imports = ["pymc"]
 autodoc_typehints = "none"  # the docstrings say more
