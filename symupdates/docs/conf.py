@@ -1,7 +1,11 @@
 """How Sphinx builds these pages: ``python -m sphinx -E -W --keep-going symupdates/docs build/docs``."""
 
+import os
 import sys
 from pathlib import Path
+
+# The pictures are of so few numbers that nothing is compiled, nor is a compiler or a BLAS asked for.
+os.environ["PYTENSOR_FLAGS"] = ",".join(["cxx=", os.environ.get("PYTENSOR_FLAGS", "")])
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
