@@ -13,6 +13,7 @@ module                what is there
 ``installation``      :func:`install`, :func:`uninstall` and :func:`run`
 ``parts.compiling``   ``theano``: function, In, Param, shared, scan, clone
 ``parts.config``      ``theano.config``
+``parts.debugging``   ``theano.config.compute_test_value`` and ``theano.gof.op.get_test_value``
 ``parts.tensor``      ``theano.tensor``
 ``parts.logarithms``  ``theano.tensor.log``: of probabilities, from their logits
 ``parts.linalg``      ``theano.tensor.slinalg`` and ``theano.sandbox.linalg``

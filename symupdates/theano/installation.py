@@ -8,6 +8,7 @@ import importlib.resources
 import importlib.util
 import inspect
 import io
+import re
 import sys
 import warnings
 from collections import abc, namedtuple
@@ -15,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pytensor
+from pytensor.graph.op import Op
 from pytensor.scan.op import Scan
 from pytensor.tensor.variable import TensorVariable
 
@@ -23,6 +26,7 @@ from symupdates.theano.modules import MODULES, register
 from symupdates.theano.names import PYTHON
 from symupdates.theano.parts.compiling import evaluate
 from symupdates.theano.parts.config import flags_from_environment
+from symupdates.theano.parts.debugging import with_test_values
 from symupdates.theano.parts.tensor import truth
 
 __all__ = ["install", "run", "uninstall"]
@@ -48,14 +52,16 @@ def install():
     * Names that Python 3.11, Python 3.10 and NumPy 2 dropped are there again, where they are missing:
       ``inspect.getargspec``, ``collections.Callable`` and others of :mod:`collections.abc`, ``numpy.cast``,
       ``numpy.float`` and others. They mean what they did, and nothing that exists is changed. The list is
-      :data:`symupdates.theano.names.PYTHON`. So is ``pkg_resources``, as far as it tells versions and finds files.
+      :data:`symupdates.theano.names.PYTHON`. So is ``pkg_resources``, as far as it tells and compares
+      versions and finds files.
     * Tensor variables are true in a condition, as in ``if mask:``, but for comparisons, which raise an error. Their
       ``eval`` makes the default updates that :func:`symupdates.theano.function` makes. The Op of a scan has ``inputs``
-      and ``outputs``.
+      and ``outputs``. With the flag compute_test_value, variables have the test values ``x.tag.test_value`` that they
+      had; one whose inputs have none is passed over, as with ``"ignore"``.
     * PyTensor 3 warns where a shared variable's default update is set, as Lasagne's batch normalisation does; this
       warning is ignored from here on.
-    * The flags floatX, mode, exception_verbosity, on_unused_input and warn_float64 are taken from the environment
-      variable ``THEANO_FLAGS``; others have no effect.
+    * The flags floatX, mode, exception_verbosity, on_unused_input, warn_float64 and compute_test_value are taken from
+      the environment variable ``THEANO_FLAGS``; others have no effect.
 
     A second call does nothing. :func:`uninstall` undoes it.
     """
@@ -80,8 +86,9 @@ def install():
     sys.meta_path.insert(0, LASAGNE)
     for holder, name, value in (*legacy_names(), *OF_CLASSES):
         if not has(holder, name):
-            setattr(holder, name, value)
-            ADDED.append((holder, name))
+            give(holder, name, value)
+    if not has(type(pytensor.config), "compute_test_value"):
+        give(Op, "__call__", with_test_values(Op.__call__))
     if sys.modules.get("pkg_resources") is None and importlib.util.find_spec("pkg_resources") is None:
         sys.modules["pkg_resources"] = PKG_RESOURCES
     warnings.filterwarnings("ignore", "Setting default_update is deprecated", DeprecationWarning)
@@ -98,13 +105,29 @@ def uninstall():
     if sys.modules.get("pkg_resources") is PKG_RESOURCES:
         del sys.modules["pkg_resources"]
     sys.meta_path.remove(LASAGNE)
-    while ADDED:
-        delattr(*ADDED.pop())
+    while GIVEN:
+        holder, name, before = GIVEN.pop()
+        if before is None:
+            delattr(holder, name)
+        else:
+            setattr(holder, name, before)
+
+
+GIVEN = []
+
+
+def give(holder, name, value):
+    """Set an attribute of a module or a class until :func:`uninstall`."""
+    GIVEN.append((holder, name, vars(holder).get(name)))
+    setattr(holder, name, value)
+
+
+def has(holder, name):
+    return name in vars(holder)  # not by hasattr, for which NumPy warns; nor does it count what a class inherits
 
 
 # --- What Python and NumPy dropped ------------------------------------------------------------------------------------
 
-ADDED = []
 
 ArgSpec = namedtuple("ArgSpec", ["args", "varargs", "keywords", "defaults"])
 
@@ -137,12 +160,20 @@ def legacy_names():
         yield {"numpy": np, "inspect": inspect, "collections": collections}[module], name, value
 
 
-def has(holder, name):
-    return name in vars(holder)  # not by hasattr, for which NumPy warns; nor does it count what a class inherits
+def parse_version(version):
+    """The numbers of a release, to be compared: of ``"1.10.0rc1"``, ``(1, 10)``."""
+    release = re.match(r"\s*v?(\d+(?:\.\d+)*)", version)
+    if release is None:
+        raise ValueError(f"parse_version: {version!r} does not begin with a number.")
+    numbers = [int(number) for number in release[1].split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
 
 
 PKG_RESOURCES = ModuleType("pkg_resources", "Versions and files of distributions, as setuptools told them.")
 PKG_RESOURCES.get_distribution = importlib.metadata.distribution
+PKG_RESOURCES.parse_version = parse_version
 PKG_RESOURCES.DistributionNotFound = importlib.metadata.PackageNotFoundError
 PKG_RESOURCES.resource_filename = lambda package, path: str(importlib.resources.files(package) / path)
 

@@ -40,6 +40,7 @@ LINALG = (
 )
 GRAPH = (
     f"{PARTS}.compiling",
+    f"{PARTS}.debugging",
     "pytensor.graph.basic",
     "pytensor.graph.op",
     "pytensor.graph.type",
@@ -210,6 +211,15 @@ def existing(module):
         return None
 
 
+class Absent(type):
+    """The class of what stands for names that cannot be served: what is in one of these is another."""
+
+    def __getattr__(cls, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return absent(f"{cls._name}.{name}", cls._advice)
+
+
 def absent(name, advice=""):
     """What stands for a name that cannot be served: a class, so that isinstance can test for it.
 
@@ -221,7 +231,8 @@ def absent(name, advice=""):
             f"{name} is not there: neither PyTensor nor symupdates.theano has it. {advice or 'There is no substitute.'}"
         )
 
-    return type(name.rpartition(".")[2], (), {"__new__": refuse, "__doc__": f"Not served; see {__name__}."})
+    contents = {"__new__": refuse, "__doc__": f"Not served; see {__name__}.", "_name": name, "_advice": advice}
+    return Absent(name.rpartition(".")[2], (), contents)
 
 
 class TheanoModule(ModuleType):

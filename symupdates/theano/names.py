@@ -303,6 +303,16 @@ CHANGED = rows(
             "pytensor.conditional.ifelse from PyTensor 3.3 on, where pytensor.ifelse warns.",
         ),
         (
+            "theano.config.compute_test_value",
+            "x.eval({inputs: values})",
+            "Gone in PyTensor 3, with x.tag.test_value: eval has the value of any variable.",
+        ),
+        (
+            "theano.gof.op.get_test_value",
+            "x.eval({inputs: values})",
+            "As compute_test_value.",
+        ),
+        (
             "theano.updates.OrderedUpdates",
             "dict",
             "Gone in PyTensor 3; a dict does.",

@@ -105,6 +105,14 @@ def test_names_that_are_nowhere_are_attribute_errors_with_what_is_known():
         from symupdates.theano.tensor.nnet import no_such_thing  # noqa: F401
 
 
+def test_what_is_in_what_is_absent_is_absent_too():
+    array = theano.sandbox.cuda.cuda_ndarray.cuda_ndarray.CudaNdarray
+    assert {array: "a class"}[array] and not isinstance(X, array)
+    with pytest.raises(RuntimeError, match=r"cuda_ndarray\.cuda_ndarray\.CudaNdarray is not there"):
+        array(X)
+    assert copy.deepcopy(array) is array  # as a class, it has nothing of Python's own that it lacks
+
+
 def test_there_is_no_gpu_to_be_found():
     assert theano.sandbox.cuda.cuda_available is False
     assert theano.sandbox.cuda.dnn.dnn_available() is False
@@ -341,6 +349,8 @@ def test_broadcasting_patterns():
     alone = T.alloc(0.5, 1, x.shape[1])
     forgotten = [T.unbroadcast(alone, 0), T.patternbroadcast(alone, (False, False))]
     assert [alone.broadcastable, *(y.broadcastable for y in forgotten)] == [(True, False), (False,) * 2, (False,) * 2]
+    state = theano.shared(X)  # which a script may update, as Keras' recurrent layers do
+    assert T.unbroadcast(state, 0, 1) is T.patternbroadcast(state, (False, False)) is state
     f = theano.function([x], [*forgotten, T.grad((T.unbroadcast(x, 0) ** 2).sum(), x)])
     for value, right in zip(f(X[:1]), [np.full((1, 3), 0.5)] * 2 + [2 * X[:1]], strict=True):
         np.testing.assert_array_equal(value, right)
@@ -823,6 +833,69 @@ def test_a_variable_in_a_condition_is_true_where_there_is_a_theano():
         bool(mask)
 
 
+# --- Test values ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def computing(installed):
+    with theano.config.change_flags(compute_test_value="ignore"):
+        yield
+    assert theano.config.compute_test_value == "off"
+
+
+def given(x, value):
+    x.tag.test_value = np.asarray(value, x.dtype)
+    return x
+
+
+def test_a_graph_is_computed_while_it_is_built(computing):
+    x, W = given(T.matrix(), X), theano.shared(np.ones((3, 2)))
+    y = T.nnet.softmax(T.dot(x, W) * [[0.0, 1.0]])
+    right = softmax(X @ np.ones((3, 2)) * [[0, 1]], axis=1)
+    np.testing.assert_allclose(y.tag.test_value, right, rtol=1e-12)
+    np.testing.assert_allclose(theano.gof.op.get_test_value(y), right, rtol=1e-12)
+    assert T.grad(T.sqr(x).sum(), x).tag.test_value.tolist() == (2 * X).tolist()
+    assert theano.gof.op.get_test_value(W).shape == (3, 2)
+    assert theano.gof.op.get_test_value(T.constant(2)) == theano.gof.op.get_test_value(2) == 2
+    with pytest.raises(ValueError, match=r"shape|aligned|mismatch"):
+        T.dot(x, theano.shared(np.ones((2, 2))))
+    f = theano.function([x], y)
+    np.testing.assert_allclose(f(2 * X), softmax(2 * X @ np.ones((3, 2)) * [[0, 1]], axis=1), rtol=1e-12)
+
+
+def test_what_has_no_test_value_is_passed_over(computing):
+    x, y = given(T.vector(), [1, 2]), T.vector("without")
+    assert not hasattr((x + y).tag, "test_value")
+    with pytest.raises(AttributeError):
+        theano.gof.op.get_test_value(y)
+    with theano.change_flags(compute_test_value="off"):
+        assert not hasattr((x + 1).tag, "test_value")
+
+
+def test_test_values_of_loops_and_draws(computing):
+    x = given(T.vector(), [1, 2, 3])
+    sums, _ = theano.scan(lambda each, before: each * 2 + before, x, [T.constant(np.array(0.5))])
+    assert sums.tag.test_value.tolist() == [2.5, 6.5, 12.5]
+    assert (sums[-1] + 1).tag.test_value == 13.5
+    if "compute_test_value" not in vars(type(pytensor.config)):  # PyTensor 2 cannot differentiate the loop after that
+        assert theano.function([x], T.grad(sums.sum(), x))([1.0, 2.0, 3.0]).tolist() == [6, 4, 2]
+    draw = MRG_RandomStreams(1).uniform((4,), low=2, high=3)
+    assert np.all((draw.tag.test_value > 2) & (draw.tag.test_value < 3))
+
+
+def test_test_values_are_not_overwritten_in_place(computing):
+    table = theano.shared(np.zeros(3))
+    assert T.set_subtensor(table[1], 5.0, inplace=True).tag.test_value.tolist() == [0, 5, 0]
+    assert table.get_value().tolist() == [0, 0, 0]
+
+
+def test_without_install_pytensor_is_as_it_was():
+    before = vars(pytensor.graph.op.Op)["__call__"]
+    theano.install()
+    theano.uninstall()
+    assert vars(pytensor.graph.op.Op)["__call__"] is before
+
+
 # --- install, uninstall, run ------------------------------------------------------------------------------------------
 
 
@@ -866,6 +939,10 @@ def test_pkg_resources_where_there_are_none(monkeypatch):
     with pytest.raises(pkg_resources.DistributionNotFound):
         pkg_resources.get_distribution("no-such-thing")
     assert os.path.samefile(pkg_resources.resource_filename("symupdates", "__init__.py"), symupdates.__file__)
+    version = pkg_resources.parse_version
+    assert version("0.8.0") < version("v0.10rc1") == version("0.10.0") < version("1")
+    with pytest.raises(ValueError, match="'new' does not begin with a number"):
+        version("new")
     theano.uninstall()
     assert "pkg_resources" not in sys.modules
 

@@ -18,6 +18,7 @@ from pytensor.tensor.type import DenseTensorType
 
 from symupdates.core import like
 from symupdates.theano.parts.compat import _asarray as _asarray
+from symupdates.theano.parts.debugging import compute_behind, no_test_values
 
 __all__ = [
     "Function",
@@ -100,6 +101,7 @@ class Param(In):
         super().__init__(variable, name=name, value=default, mutable=mutable, strict=strict, **kwargs)
 
 
+@no_test_values()
 def function(
     inputs,
     outputs=None,
@@ -312,8 +314,13 @@ def returning_updates(function):
     def looping(*args, **kwargs):
         if "return_updates" in signature(function).parameters:
             kwargs["return_updates"] = True
-        with without_warning("Scan return signature will change", "Setting default_update is deprecated"):
-            return function(*args, **kwargs)
+        with (
+            without_warning("Scan return signature will change", "Setting default_update is deprecated"),
+            no_test_values(),
+        ):
+            outputs, updates = function(*args, **kwargs)
+        compute_behind([x for x in (outputs if isinstance(outputs, list) else [outputs]) if x is not None])
+        return outputs, updates
 
     looping.__name__ = looping.__qualname__ = function.__name__
     looping.__doc__ = f"PyTensor's {function.__name__}, returning outputs, one alone not in a list, and updates."

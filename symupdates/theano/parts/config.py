@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import contextmanager
 
 import pytensor
 from pytensor import config as current
@@ -43,10 +44,15 @@ DROPPED = {
 """The flags that PyTensor dropped, some of them late, with the values Theano had on a CPU."""
 
 
+TAKEN = ("floatX", "mode", "exception_verbosity", "on_unused_input", "warn_float64", "compute_test_value")
+"""The flags that are taken from the environment."""
+
+
 class Flags:
     """Flags as attributes: PyTensor's, which are set in PyTensor, and dropped ones, which have no effect.
 
-    Nor have those that PyTensor fixes when it is imported, such as ``optimizer``: they stay as they are. A flag such as
+    But for ``compute_test_value``, which :mod:`~symupdates.theano.parts.debugging` serves. Nor have those that
+    PyTensor fixes when it is imported, such as ``optimizer``: they stay as they are. A flag such as
     ``config.blas.ldflags`` is found by its path. ``device`` can only be ``"cpu"``.
     """
 
@@ -81,17 +87,24 @@ class Flags:
             raise AttributeError(f"neither Theano nor PyTensor has the flag {flag.replace('__', '.')}.")
 
     def change_flags(self, *args, **kwargs):
-        """Change flags of PyTensor's for a function or a block, as a decorator or a context; dropped ones stay."""
+        """Change flags for a function or a block, as a decorator or a context."""
         return change_flags(*args, **kwargs)
 
 
 config = Flags()
 
 
+@contextmanager
 def change_flags(*args, **kwargs):
-    """Change flags of PyTensor's for a function or a block, as a decorator or a context; dropped ones stay."""
+    """Change flags for a function or a block, as a decorator or a context; those that nothing has stay out of it."""
     flags = {name.replace(".", "__"): value for name, value in {**dict(*args), **kwargs}.items()}
-    return pytensor.config.change_flags(**{name: value for name, value in flags.items() if hasattr(current, name)})
+    before = {name: DROPPED[name] for name in flags if name in DROPPED and not hasattr(current, name)}
+    with pytensor.config.change_flags(**{name: value for name, value in flags.items() if hasattr(current, name)}):
+        DROPPED.update({name: flags[name] for name in before})
+        try:
+            yield
+        finally:
+            DROPPED.update(before)
 
 
 def flags_from_environment():
@@ -109,5 +122,5 @@ def flags_from_environment():
                 "compile with mode='JAX' to run on a GPU.",
                 stacklevel=3,
             )
-        elif flag in ("floatX", "mode", "exception_verbosity", "on_unused_input", "warn_float64"):
-            setattr(current, flag, value)
+        elif flag in TAKEN:
+            setattr(config, flag, value)

@@ -20,6 +20,8 @@ from pytensor.graph.basic import Variable
 from pytensor.scalar import upcast
 from pytensor.tensor.random.op import RandomVariable
 
+from symupdates.theano.parts.debugging import compute_behind
+
 __all__ = ["MRG_RandomStreams", "RandomStateSharedVariable", "RandomStreams", "set_default_update"]
 
 # PyTensor 3 asks for the next state of the generator beside the draw; before, it is there without.
@@ -129,6 +131,7 @@ class RandomStreams:
         generator = RandomStateSharedVariable(type=GENERATOR.type, value=self._new_generator(), strict=False)
         drawn = op(*parameters, size=size, rng=generator, dtype=dtype, **WITH_NEXT)
         following, x = drawn if WITH_NEXT else drawn.owner.outputs
+        compute_behind([x])
         set_default_update(generator, following)
         self.state_updates.append((generator, following))
         return x

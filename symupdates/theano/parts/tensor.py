@@ -137,13 +137,15 @@ def patternbroadcast(x, broadcastable):
     axes = [axis for axis, alone in enumerate(broadcastable) if alone]
     others = [axis for axis, alone in enumerate(broadcastable) if not alone and x.type.broadcastable[axis]]
     x = pt.specify_broadcastable(x, *axes) if axes else x
-    return unbroadcast(x, *others) if others else x
+    return unbroadcast(x, *others)
 
 
 def unbroadcast(x, *axes):
     """The tensor with axes that are no longer known to have the length 1, as for the initial state of a scan."""
     x = pt.as_tensor_variable(x)
-    shape = [None if axis in axes else length for axis, length in enumerate(x.type.shape)]
+    shape = tuple(None if axis in axes else length for axis, length in enumerate(x.type.shape))
+    if shape == x.type.shape:
+        return x  # itself, which may be a shared variable that is to be updated
     inner = x.type.clone(shape=shape)()
     return pytensor.OpFromGraph([inner], [inner.copy()], inline=True)(x)
 
