@@ -175,9 +175,63 @@ def softmax_over_all(script, call, name):
         script.find(call, "silent", why, now=text_of(call)[:-1] + ", axis=-1)")
 
 
+def tile(script, call, name):
+    """With the number of axes of the result, which is that of the repetitions now."""
+    ndim, reps = argument(call, "ndim", 2), argument(call, "reps", 1)
+    if ndim is None:
+        return
+    row = CHANGES[name]
+    if text_of(ndim) == "None":
+        keyworded(script, call, "changed", row.note, lambda args: without_value(call, args, ndim))
+        return
+    one = is_number(reps)
+    if not (isinstance(ndim, cst.Integer) and (one or isinstance(reps, cst.Tuple | cst.List))):
+        script.find(call, "changed", row.note, now=row.pytensor)
+        return
+    given = [cst.Element(reps)] if one else list(reps.elements)
+    ones = [cst.Element(cst.Integer("1"))] * (int(ndim.value) - len(given))
+    parentheses = {} if isinstance(reps, cst.List) else {"lpar": [cst.LeftParen()], "rpar": [cst.RightParen()]}
+    kind = cst.List if isinstance(reps, cst.List) else cst.Tuple
+    whole = kind([*ones, *given], **parentheses)
+
+    def change(args):
+        args = [
+            new.with_changes(value=whole) if old.value is reps and (ones or one) else new
+            for old, new in zip(call.args, args, strict=True)
+        ]
+        return without_value(call, args, ndim)
+
+    keyworded(script, call, "changed", row.note, change)
+
+
+def without_value(call, args, value):
+    args = [new for old, new in zip(call.args, args, strict=True) if old.value is not value]
+    return [*args[:-1], args[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)]
+
+
+def rows_by_op(script, call, name):
+    """Rows of a table by the Op, whose arguments are others in each PyTensor."""
+    script.find(call, "changed", CHANGES[name].note, now="table[index]")
+
+
+def logarithm(script, call, name):
+    """Of probabilities: Theano computed it from their logits, and its gradient."""
+    if not call.args or not script.is_probability(call.args[0].value):
+        return
+    spelled, row = script.spell(f"symupdates.{name}", call.func), CHANGES[name]
+    if spelled is None:
+        script.find(call, "silent", row.note, now=row.pytensor)
+        return
+    plan = lambda updated: updated.with_changes(func=cst.parse_expression(spelled))  # noqa: E731
+    script.find(call, "silent", row.note, plan, moved=call.func)
+
+
 HANDLERS = {
     "theano.tensor.stack": stack,
     "theano.tensor.flatten": flatten,
+    "theano.tensor.log": logarithm,
+    "theano.tensor.log1p": logarithm,
+    "theano.tensor.tile": tile,
     "theano.tensor.TensorType": tensor_type,
     "theano.tensor.tensor": tensor_type,
     "theano.shared": shared,
@@ -189,6 +243,7 @@ HANDLERS = {
     "theano.gof.graph.ancestors": graph_inputs,
     "theano.tensor.special.softmax": softmax_over_all,
     "theano.tensor.special.log_softmax": softmax_over_all,
+    **{name: rows_by_op for name in CHANGES if name.endswith(".AdvancedSubtensor1")},
     **{name: constructor for name in (f"theano.tensor.{name}" for name in CONSTRUCTORS)},
     **{name: stream for name in STREAMS},
 }

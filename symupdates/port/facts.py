@@ -46,14 +46,7 @@ EXPRESSIONS = {
     "theano.tensor.nnet.softsign": {"x": "x / (1 + abs(x))"},
     "theano.tensor.nnet.hard_sigmoid": {"x": "T.clip(0.2 * x + 0.5, 0, 1)"},
     "theano.tensor.nnet.softmax_with_bias": {"x, b": "T.special.softmax(x + b, axis=-1)"},
-    "theano.tensor.nnet.binary_crossentropy": {
-        "output, target": "-(target * T.log(output) + (1 - target) * T.log1p(-output))"
-    },
     "theano.tensor.nnet.sigmoid_binary_crossentropy": {"output, target": "T.softplus(output) - target * output"},
-    "theano.tensor.nnet.categorical_crossentropy": {
-        "coding_dist, true_dist": "-T.log(coding_dist[T.arange(true_dist.shape[0]), true_dist]) "
-        "if true_dist.ndim < coding_dist.ndim else -T.sum(true_dist * T.log(coding_dist), axis=-1)"
-    },
     "theano.tensor.nnet.batch_normalization": {
         "inputs, gamma, beta, mean, std": "(inputs - mean) * (gamma / std) + beta"
     },
@@ -71,13 +64,6 @@ BY_AXES = {
         "x",
         {1: "T.special.log_softmax(x, axis=-1)[None]", 2: "T.special.log_softmax(x, axis=-1)"},
     ),
-    "theano.tensor.nnet.categorical_crossentropy": (
-        "true_dist",
-        {
-            1: "-T.log(coding_dist[T.arange(true_dist.shape[0]), true_dist])",
-            2: "-T.sum(true_dist * T.log(coding_dist), axis=-1)",
-        },
-    ),
 }
 for name, other in {
     "nnet.bn.batch_normalization": "nnet.batch_normalization",
@@ -85,8 +71,6 @@ for name, other in {
     "nnet.nnet.softmax": "nnet.softmax",
     "nnet.nnet.logsoftmax": "nnet.logsoftmax",
     "nnet.nnet.relu": "nnet.relu",
-    "nnet.nnet.binary_crossentropy": "nnet.binary_crossentropy",
-    "nnet.nnet.categorical_crossentropy": "nnet.categorical_crossentropy",
     "nnet.sigm.hard_sigmoid": "nnet.hard_sigmoid",
     "to_one_hot": "extra_ops.to_one_hot",
 }.items():
@@ -96,6 +80,7 @@ for name, other in {
 
 # As safe as the renamed rows of the table, and true of every supported PyTensor.
 NAMES = {row.name: row.pytensor for row in CHANGES.values() if row.kind == "renamed"} | {
+    **{row.name: row.pytensor for row in CHANGES.values() if row.name.endswith(".AdvancedSubtensor1")},
     "theano.ifelse.ifelse": "pytensor.ifelse",
     "theano.tensor.TensorVariable": "pytensor.tensor.TensorVariable",
     "theano.tensor.var.TensorVariable": "pytensor.tensor.TensorVariable",
@@ -113,14 +98,29 @@ for module, names in {
 }.items():
     NAMES |= {f"theano.tensor.{module}.{name}": f"pytensor.tensor.linalg.{name}" for name in names.split()}
 
-# What PyTensor lacks and symupdates has Ops for, with Theano's names and meaning: the same path under symupdates.
+# What PyTensor lacks and symupdates has, with Theano's names and meaning: the same path under symupdates.
 SERVED = {
     f"theano.{name}"
     for name in (
         "tensor.nnet.conv tensor.nnet.conv2d tensor.nnet.conv3d tensor.nnet.conv2d_transpose tensor.nnet.conv3d2d "
         "tensor.nnet.abstract_conv tensor.nnet.corr tensor.nnet.neighbours sandbox.neighbours tensor.signal.conv "
-        "tensor.signal.pool tensor.signal.downsample gpuarray.dnn sandbox.cuda.dnn"
+        "tensor.signal.pool tensor.signal.downsample gpuarray.dnn sandbox.cuda.dnn tensor.nnet.binary_crossentropy "
+        "tensor.nnet.categorical_crossentropy tensor.nnet.nnet.binary_crossentropy "
+        "tensor.nnet.nnet.categorical_crossentropy"
     ).split()
+}
+
+# What has probabilities for its result, of which symupdates.theano.tensor.log knows the logits.
+PROBABILITIES = {
+    *(
+        f"theano.tensor.{name}"
+        for name in (
+            "nnet.softmax nnet.softmax_with_bias nnet.softmax_graph nnet.sigmoid nnet.nnet.softmax nnet.nnet.sigmoid "
+            "nnet.sigm.sigmoid sigmoid special.softmax"
+        ).split()
+    ),
+    "lasagne.nonlinearities.softmax",
+    "lasagne.nonlinearities.sigmoid",
 }
 
 BUILTINS = {row.name: row.pytensor for row in CHANGES.values() if row.pytensor in {"float", "int", "object", "dict"}}

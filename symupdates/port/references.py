@@ -77,7 +77,8 @@ def rename(script, node, name):
         return True
     if (spelled := script.spell(new, node)) is None:
         return False
-    script.find(node, "renamed", row.note if row else "", script.replace(node, spelled), moved=node)
+    kind = "silent" if row and (row.kind, row.pytensor) == ("silent", new) else "renamed"
+    script.find(node, kind, row.note if row else "", script.replace(node, spelled), moved=node)
     return True
 
 

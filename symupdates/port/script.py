@@ -18,6 +18,7 @@ from symupdates.port.facts import (
     NAMES,
     NDIM,
     OF_GRAPHS,
+    PROBABILITIES,
     STREAMS,
     exists,
     is_under,
@@ -27,6 +28,8 @@ from symupdates.port.facts import (
 from symupdates.port.syntax import Fill, closed, comments_in, leftmost, local_name, text_of, walk
 from symupdates.theano.modules import TREE
 from symupdates.theano.names import CHANGES
+
+MOVES = {"reshape", "flatten", "dimshuffle", "transpose", "swapaxes"}
 
 
 @dataclass
@@ -149,7 +152,7 @@ class Script:
         return set(names) == {full}
 
     def function_of(self, call):
-        return self.imported(call.func) if isinstance(call.func, cst.Name | cst.Attribute) else None
+        return self.imported(call.func) if isinstance(leftmost(call.func), cst.Name) else None
 
     def collect_values(self):
         """For each variable, by its text, all that is assigned to it in the script."""
@@ -230,6 +233,46 @@ class Script:
             return isinstance(node, cst.Attribute) and node.attr.value == "T" and self.is_symbolic(node.value, seen)
         return False
 
+    def is_probability(self, node, seen=()):
+        """Whether it is a probability, or a sum of exponentials, of which Theano knew the logarithm.
+
+        So are elements of it, and the same in another shape.
+        """
+        if isinstance(node, cst.Subscript):
+            return self.is_probability(node.value, seen)
+        if isinstance(node, cst.UnaryOperation):
+            return self.is_probability(node.expression, seen)
+        if isinstance(node, cst.BinaryOperation) and text_of(node.left) in {"1", "1.", "1.0"}:
+            divided = isinstance(node.operator, cst.Divide) and self.is_exponential(node.right)
+            return divided or (isinstance(node.operator, cst.Subtract) and self.is_probability(node.right, seen))
+        if isinstance(node, cst.Call):
+            functions = {self.function_of(node), *map(self.imported, self.values_of_references(node.func))}
+            functions = {under_theano(name) for name in functions if name}
+            if functions:
+                summed = "theano.tensor.sum" in functions and node.args and self.is_exponential(node.args[0].value)
+                return bool(functions & PROBABILITIES or summed)
+            if not isinstance(node.func, cst.Attribute):
+                return False
+            method = node.func.attr.value
+            if method == "sum":
+                return self.is_exponential(node.func.value)
+            return method in MOVES and self.is_probability(node.func.value, seen)
+        name = get_full_name_for_node(node) if isinstance(node, cst.Name | cst.Attribute) else None
+        if name in self.values and name not in seen:
+            return any(v is not None and self.is_probability(v, (*seen, name)) for v in self.values[name])
+        return isinstance(node, cst.Attribute) and node.attr.value == "T" and self.is_probability(node.value, seen)
+
+    def values_of_references(self, node):
+        """What a name is given that is a name, or an attribute of one."""
+        values = self.values_of(node) if isinstance(leftmost(node), cst.Name) else ()
+        return [v for v in values if isinstance(v, cst.Name | cst.Attribute)]
+
+    def is_exponential(self, node):
+        """Whether it is an exponential, or one and an exponential."""
+        if isinstance(node, cst.BinaryOperation) and isinstance(node.operator, cst.Add):
+            return self.is_exponential(node.left) or self.is_exponential(node.right)
+        return isinstance(node, cst.Call) and under_theano(self.function_of(node) or "") == "theano.tensor.exp"
+
     def ndim(self, node):
         """The number of axes of a variable that a constructor made, or None."""
         found = {NDIM.get(self.function_of(v)) if isinstance(v, cst.Call) else None for v in self.values_of(node)}
@@ -298,7 +341,7 @@ class Script:
         if is_under(name, "symupdates.theano"):
             module = name if name.removeprefix("symupdates.theano.") in TREE else name.rpartition(".")[0]
             local = module.rpartition(".")[2]
-            local = f"theano_{local}" if self.is_taken(local) else local
+            local = f"theano_{local}" if local == "tensor" or self.is_taken(local) else local
             if self.added.get(local, module) != module or not self.takes_imports():
                 return None
             self.added[local] = module

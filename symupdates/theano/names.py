@@ -174,6 +174,26 @@ SILENT = rows(
             "pytensor.tensor.special.log_softmax(x, axis=-1)",
             "As softmax.",
         ),
+        *(
+            (
+                f"theano.tensor.{name}",
+                f"symupdates.theano.tensor.{name}(x)",
+                "Of a softmax or sigmoid, of one minus it, and of a sum of exponentials: where they round to 0, Theano "
+                "computed it from the logits, and PyTensor makes the gradient NaN without an error. That of "
+                "symupdates.theano is Theano's, as are T.special.log_softmax(x, axis=-1), -T.softplus(-x) and "
+                "T.logsumexp(x).",
+            )
+            for name in ("log", "log1p")
+        ),
+        *(
+            (
+                f"theano.tensor.{path}AdvancedSubtensor1",
+                "pytensor.tensor.subtensor.AdvancedSubtensor",
+                "The Op of W[idx], which is that of W[i, j] too; AdvancedSubtensor1 is what PyTensor makes of it where "
+                "it compiles, up to 3.2, and an isinstance test says False.",
+            )
+            for path in ("", "subtensor.", "basic.")
+        ),
         (
             "theano.tensor.TensorType",
             "pytensor.tensor.TensorType(dtype, shape=(None, 1))",
@@ -271,11 +291,6 @@ CHANGED = rows(
             "theano.tensor.tile",
             "pytensor.tensor.tile(x, reps)",
             "Without ndim=: give as many repetitions as the result has axes.",
-        ),
-        (
-            "theano.tensor.subtensor.AdvancedSubtensor1",
-            "pytensor.tensor.subtensor.AdvancedSubtensor",
-            "The Op of W[idx]; AdvancedSubtensor1 is what PyTensor makes of it where it compiles, up to 3.2.",
         ),
         (
             "theano.tensor.batched_dot",
