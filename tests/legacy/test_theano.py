@@ -923,6 +923,7 @@ def test_install_registers_theano_and_uninstall_takes_it_back(installed):
 
 def test_names_of_older_python_and_numpy(installed):
     assert inspect.getargspec(lambda a, b=1, *c: 0) == (["a", "b"], "c", None, (1,))
+    assert inspect.getargspec(theano.function).args[:3] == ["inputs", "outputs", "mode"]  # as Keras asks
     assert np.cast["float32"]([1]).dtype == np.cast[np.float32](2).dtype == "float32"
     for name in ("Callable", "Iterator", "MutableMapping", "MutableSequence", "MutableSet", "Set"):
         assert getattr(collections, name) is getattr(collections.abc, name)

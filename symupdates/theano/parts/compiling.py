@@ -101,7 +101,6 @@ class Param(In):
         super().__init__(variable, name=name, value=default, mutable=mutable, strict=strict, **kwargs)
 
 
-@no_test_values()
 def function(
     inputs,
     outputs=None,
@@ -162,7 +161,7 @@ def function(
         given = {x.variable if isinstance(x, pytensor.In) else x for x in arguments} | {x for x, _ in givens}
         updates += default_updates(read, updates, no_default_updates or (), given)
     keywords = {"no_default_updates": no_default_updates} if no_default_updates else {}
-    with without_warning("The no_default_updates parameter is deprecated"):
+    with without_warning("The no_default_updates parameter is deprecated"), no_test_values():
         compiled = pytensor.function(
             arguments,
             outputs,
