@@ -59,6 +59,22 @@ differentiated with respect to its mean and deviation: write ``mu + sigma * draw
 Of a vector, Theano made a matrix of one row; ``[None]`` after it does so again. Where the syntax does not tell how many
 axes there are, the command defines a function that asks.
 
+*Logarithms of probabilities.* Where a softmax or a sigmoid is rounded to 0, its logarithm has no gradient, and the loss
+becomes NaN. Theano computed both from the logits. The command has the function of ``symupdates.theano`` do it, wherever
+the syntax tells that it is a probability; written anew it is ``T.special.log_softmax(x, axis=-1)``, ``-T.softplus(-x)``
+for ``log(sigmoid(x))`` and ``-T.softplus(x)`` for ``log(1 - sigmoid(x))``:
+
+>>> findings, ported = port('''
+... import theano.tensor as T
+... p = T.nnet.sigmoid(T.vector())
+... loss = -T.log(p).mean()
+... ''')
+>>> print(ported.strip())
+import pytensor.tensor as T
+import symupdates.theano.tensor as theano_tensor
+p = T.sigmoid(T.vector())
+loss = -theano_tensor.log(p).mean()
+
 *Gradients that are zero.* Through ``argmax``, a cast to integers and the condition of ``switch`` no gradient passes,
 and nothing says so:
 
@@ -122,8 +138,8 @@ def relu(x):
 def layer(x, W, b):
     return relu(T.dot(x, W) + b)  # rectified
 
-*Convolutions and pooling* are not PyTensor's. The functions of ``symupdates.theano``, to which the command moves them,
-take PyTensor's variables, with Theano's arguments, and run on every backend:
+*Cross-entropies, convolutions and pooling* are not PyTensor's. The functions of ``symupdates.theano``, to which the
+command moves them, take PyTensor's variables, with Theano's arguments, and run on every backend:
 
 >>> findings, ported = port('''
 ... from theano.tensor.nnet import conv2d
@@ -138,9 +154,10 @@ import pytensor.tensor as T
 def layer(x, W):
     return pool.pool_2d(conv2d(x, W), (2, 2), ignore_border=True)
 
-They are made of the Ops of :mod:`symupdates.theano.conv_ops`, which new code can use by themselves: ``Correlate`` with
-``border``, ``strides``, ``dilation`` and ``groups`` is a cross-correlation, and of filters that are flipped,
-``W[:, :, ::-1, ::-1]``, Theano's convolution; ``Pool(ignore_border=True, mode="max")(x, (2, 2))`` is the pooling.
+Convolutions are made of the Ops of :mod:`symupdates.theano.conv_ops`, which new code can use by themselves:
+``Correlate`` with ``border``, ``strides``, ``dilation`` and ``groups`` is a cross-correlation, and of filters that are
+flipped, ``W[:, :, ::-1, ::-1]``, Theano's convolution; ``Pool(ignore_border=True, mode="max")(x, (2, 2))`` is the
+pooling.
 
 *The rest.* The GPU has no successor but ``mode="JAX"``, which compiles everything for the device that JAX has. Defaults
 of inputs, ``In(x, value=...)``, are refused by PyTensor 3; ``functools.partial`` of the compiled function does it. A

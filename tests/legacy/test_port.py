@@ -902,6 +902,38 @@ def test_crossentropies_by_what_the_targets_are(kind, targets, in_python):
     np.testing.assert_allclose(loss(ROWS, targets), -np.log(ROWS[range(3), LABELS]), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("loss", "slope"),
+    [
+        ("-T.log(T.nnet.softmax(x)[T.arange(1), [0]]).sum()", [-1, 1]),
+        ("T.nnet.categorical_crossentropy(T.nnet.softmax(x), T.constant([0])).sum()", [-1, 1]),
+        ("-T.log(1 - T.nnet.sigmoid(x)).sum()", [0.5, 1]),
+        ("T.nnet.binary_crossentropy(T.nnet.sigmoid(x), 0).sum()", [0.5, 1]),
+    ],
+)
+def test_losses_of_large_logits_keep_their_gradient(loss, slope, in_python):
+    scope = run(f"x = T.dmatrix()\nloss = {loss}\ng = T.grad(loss, x)\n")
+    value, gradient = pytensor.function([scope["x"]], [scope["loss"], scope["g"]])([[0.0, 1000.0]])
+    np.testing.assert_allclose(value, 1000 + np.log(2) * (slope[0] == 0.5), rtol=1e-12)
+    np.testing.assert_allclose(gradient, [slope], rtol=1e-12)
+
+
+def test_a_logarithm_of_what_was_assigned_elsewhere():
+    source = """\
+import theano.tensor as T
+class Model:
+    def __init__(self, x):
+        self.softmax = T.nnet.softmax
+        self.p = self.softmax(x)
+        self.scale = T.exp(x)
+    def loss(self, y, q):
+        return -T.mean(T.log(self.p)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)
+"""
+    assert port(source)[1].splitlines()[-1].strip() == (
+        "return -T.mean(theano_tensor.log(self.p)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)"
+    )
+
+
 def test_the_gradient_of_relu_at_zero_is_one_half(in_python):
     scope = run("x = T.dvector()\ng = T.grad(T.nnet.relu(x).sum(), x)\nh = T.grad(T.nnet.relu(x * 1).sum(), x)\n")
     g = pytensor.function([scope["x"]], [scope["g"], scope["h"]])
