@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,18 +24,27 @@ WIDTHS = (1400, 400)
 CHROMIUM = shutil.which("chromium")
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The folder of the built pages."""
+def test_pages_are_built_and_read(tmp_path):
+    """In one test, for what takes the time is to build them."""
     pytest.importorskip("sphinx", reason="the pages need the extra symupdates[docs]")
-    folder = tmp_path_factory.mktemp("site")
+    site = built(tmp_path)
+    check_every_page_is_there(site)
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed, and the pages are read by nobody: apt-get install chromium")
+    with served(site) as address, tab(address) as page:
+        check_in_a_browser(site, address, page)
+        check_search(address, page)
+
+
+def built(folder):
+    """The folder of the pages, built without a warning."""
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", PAGES, folder]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return folder
 
 
-def test_every_page_is_there(site):
+def check_every_page_is_there(site):
     names = {path.relative_to(site).with_suffix("").as_posix() for path in site.rglob("*.html")}
     assert {page.stem for page in DOCUMENTS if page.parent == PAGES} <= names
     modules = ("gradients", "schedules", "constraints", "proximal", "random")
@@ -49,8 +59,8 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def address(site):
+@contextmanager
+def served(site):
     """Where the pages are served."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site)) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -58,15 +68,14 @@ def address(site):
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def page(address):
+@contextmanager
+def tab(address):
     """A tab of the browser, and the list of what goes wrong in it."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser needs the extra symupdates[docs]")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed, and the pages are read by nobody: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
     with (
-        playwright.sync_playwright() as started,
-        started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
+        sync_playwright() as started,
+        started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]) as browser,
     ):
         page = browser.new_page()
         page.wrong = []
@@ -88,7 +97,7 @@ SEEN = """() => ({
 })"""
 
 
-def test_in_a_browser(site, address, page):
+def check_in_a_browser(site, address, page):
     """No error, no request that fails or goes elsewhere; formulas and pictures are there, and nothing is cut off."""
     totals = {"formulas": 0, "pictures": 0}
     folder = os.environ.get("SYMUPDATES_SCREENSHOTS")
@@ -110,7 +119,7 @@ def test_in_a_browser(site, address, page):
     assert totals["formulas"] > 1000 and totals["pictures"] > 150
 
 
-def test_search(address, page):
+def check_search(address, page):
     page.goto(f"{address}/search.html?q=adagrad")
     page.wait_for_selector("#search-results li a")
     found = [link.get_attribute("href") for link in page.query_selector_all("#search-results li a")]

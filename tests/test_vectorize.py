@@ -7,7 +7,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import HAVE_JAX
-from helpers import FAST_COMPILE, PYTHON, call, every_rule_in_ci, make_param, rules
+from helpers import FAST_COMPILE, PYTHON, call, every_rule_once, make_param, rules
 from loss_table import LOSS_ROWS
 from pytensor.compile import SharedVariable
 
@@ -71,7 +71,7 @@ def batches():
     return normal(STEPS, 7, 5, seed=8), normal(STEPS, 7, 3, seed=9)
 
 
-@every_rule_in_ci
+@every_rule_once
 def test_rules(row):
     if row.name == "soap" and pytensor.__version__.startswith("2."):
         pytest.skip("PyTensor 2.38")
@@ -110,7 +110,7 @@ def test_everything(backend_and_dtype):
 REFUSED = {"gauss_newton", "levenberg_marquardt", "natural_gradient"}  # whose conjugate gradients are a loop
 
 
-@rules(pytest.mark.ci, rows=LOSS_ROWS, kinds={"sam", "gauss_newton"})
+@rules(pytest.mark.ci, pytest.mark.once, rows=LOSS_ROWS, kinds={"sam", "gauss_newton"})
 def test_rules_of_the_loss(row):
     x, params = pt.tensor("x", shape=(7, 5), dtype="float64"), [make_param((5,), "float64", "w")]
     z = x @ params[0] - 1
