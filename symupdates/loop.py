@@ -114,9 +114,12 @@ def loop(outputs, updates, sequences=None, n_steps=None):
     single = isinstance(outputs, Variable)
     outputs, updates = checked_program("loop", outputs, updates)
     expressions = [*outputs, *updates.values()]
-    sequences = checked_stacks("loop: sequences", sequences or {}, "step", set(ancestors(expressions)))
-    if moved_too := [str(x) for x in sequences if x in updates]:
-        raise ValueError(f"loop: {', '.join(moved_too)} updated from step to step, and cannot be a sequence too.")
+    sequences = checked_stacks(
+        "loop: sequences", {} if sequences is None else sequences, "step", set(ancestors(expressions))
+    )
+    for x in sequences:
+        if x in updates:
+            raise ValueError(f"loop: {x} is updated from step to step, and cannot be a sequence too.")
     n = number_of("loop", sequences, n_steps, "n_steps", "step")
 
     def step(*values):

@@ -169,6 +169,7 @@ def test_numbers_are_those_of_numba(row):
         np.testing.assert_allclose(other, one, rtol=rtol, atol=rtol, err_msg=v.name)
 
 
+@pytest.mark.ci
 def test_parameters_of_one_type_share_a_function(monkeypatch):
     compiled = []
     jit_compile = PerParameterNumbaLinker.jit_compile

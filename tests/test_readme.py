@@ -22,7 +22,12 @@ import symupdates
 NEEDS = {"devices.md": "jax", "pytensor_ml.md": "pytensor_ml"}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
+FIRST = {"README", "tour", "recipes"}
+
+
+@pytest.mark.parametrize(
+    "document", [pytest.param(d, id=d.stem, marks=() if d.stem in FIRST else pytest.mark.ci) for d in DOCUMENTS]
+)
 def test_pages(document, tmp_path, monkeypatch):
     """Each is a doctest; what else is in a fence is run by the tests named beside it."""
     monkeypatch.chdir(tmp_path)

@@ -82,6 +82,7 @@ def test_rules(row):
     assert all(len(np.unique(value, axis=0)) == N for value in values)
 
 
+@pytest.mark.ci
 def test_everything(backend_and_dtype):
     """Rates, starts, batches and seeds that differ, a clip, a gate, an average and a schedule."""
     backend, dtype = backend_and_dtype
@@ -186,6 +187,7 @@ def noisy(loss, params):
     )
 
 
+@pytest.mark.ci
 def test_a_loop_of_many_runs():
     """A whole sweep in one call: the steps of the function of one step."""
     loss, params, inputs = regression()

@@ -1,6 +1,7 @@
 """Expressions of many runs, node by node, against those of one run computed for each."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytensor
@@ -67,7 +68,13 @@ def compare(expression, differing, mode=FAST_COMPILE):
     assert len(np.unique(value)) > 1
 
 
-@pytest.mark.parametrize("differing", [{x, y, i, j, k}, {x}, {i, j, k}], ids=["both", "tensor", "indices"])
+IN_CI = partial(pytest.param, marks=pytest.mark.ci)
+
+
+@pytest.mark.parametrize(
+    "differing",
+    [pytest.param({x, y, i, j, k}, id="both"), IN_CI({x}, id="tensor"), IN_CI({i, j, k}, id="indices")],
+)
 @pytest.mark.parametrize("index", INDICES)
 def test_reading(index, differing):
     known = index in ("known", "mask", "last") and x not in differing
@@ -76,7 +83,13 @@ def test_reading(index, differing):
 
 @pytest.mark.parametrize("write", [pt.set_subtensor, pt.inc_subtensor])
 @pytest.mark.parametrize(
-    "differing", [{x, y, i, j, k}, {x}, {i, j, k}, {y}], ids=["all", "tensor", "indices", "values"]
+    "differing",
+    [
+        pytest.param({x, y, i, j, k}, id="all"),
+        IN_CI({x}, id="tensor"),
+        IN_CI({i, j, k}, id="indices"),
+        IN_CI({y}, id="values"),
+    ],
 )
 @pytest.mark.parametrize("index", WRITTEN)
 def test_writing(index, differing, write):

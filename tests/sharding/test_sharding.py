@@ -78,6 +78,7 @@ CHAINS = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["average", *(pytest.param(x, marks=pytest.mark.ci) for x in ("noise", "schedule"))])
 def test_chains_on_a_mesh(name):
     optimizer = CHAINS[name]
@@ -87,6 +88,7 @@ def test_chains_on_a_mesh(name):
     assert model.values.get("if_small/skipped", 3) == 3  # the gate is closed sometimes
 
 
+@pytest.mark.ci
 def test_parameters_divided_along_two_axes():
     """Products of matrices divided by rows and by columns, on a mesh of two axes."""
     model = Model()
@@ -97,6 +99,7 @@ def test_parameters_divided_along_two_axes():
     assert {s.data.shape for s in model.values["W/adam/v"].addressable_shards} == {(4, 2)}
 
 
+@pytest.mark.ci
 def test_a_loop_of_steps_on_a_mesh():
     x, y = (pt.tensor(name, shape=(16, 8), dtype="float64") for name in "xy")
     xs, ys = (pt.tensor(name, shape=(6, 16, 8), dtype="float64") for name in ("xs", "ys"))
@@ -136,6 +139,7 @@ def test_what_the_model_moves_is_placed_too():
     assert_close(results[1][1], results[0][1])
 
 
+@pytest.mark.ci
 def test_an_embedding_whose_table_is_divided():
     i = pt.lvector("i")
     results = []
@@ -515,6 +519,7 @@ def test_one_all_reduce_for_each_gradient(row):
     assert (sum(c.arrays for c in found), sum(c.bytes for c in found)) == (4, 8 * (64 + 8 + 1 + 1))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("devices", [*(pytest.param(n, marks=pytest.mark.ci) for n in (1, 2, 4)), 8])
 def test_bytes_exchanged_are_those_of_the_plan(devices):
     """Of the page: gradients are reduced, and what is divided is gathered."""
@@ -550,6 +555,7 @@ def test_collectives_in_the_forms_of_other_compilers():
     ]
 
 
+@pytest.mark.ci
 def test_collectives_of_what_is_no_function_of_ours():
     model, plain = Model(), Model(mode="JAX")
     with pytest.raises(TypeError, match="JAX_SHARDED"):
