@@ -100,6 +100,23 @@ def test_parameters_divided_along_two_axes():
 
 
 @pytest.mark.ci
+def test_many_runs_each_on_a_device():
+    """The runs divided among the devices: the numbers of one device, and nothing is exchanged."""
+    x, w = pt.tensor("x", shape=(4, 3), dtype="float64"), param(np.ones((3, 2)), "w")
+    loss = (pt.tanh(x @ w) ** 2).mean()
+    starts = {w: np.random.default_rng(0).normal(size=(8, 3, 2))}
+    (here, alone), (there, runs) = (su.vectorize(loss, su.adam(loss, [w], 0.125), starts) for _ in range(2))
+    place(runs, EIGHT, params=P("data"), state="data")
+    step = pytensor.function([x], there, updates=runs, mode=JAX_SHARDED)
+    reference = pytensor.function([x], here, updates=alone, mode="JAX")
+    for batch in np.random.default_rng(1).normal(size=(4, 4, 3)):
+        np.testing.assert_allclose(step(batch), reference(batch), rtol=1e-12)
+    assert {v.get_value(borrow=True).addressable_shards[0].data.shape[0] for v in runs} == {1}
+    assert_close(su.state_dict(runs), su.state_dict(alone))
+    assert collectives(step, batch) == []
+
+
+@pytest.mark.ci
 def test_a_loop_of_steps_on_a_mesh():
     x, y = (pt.tensor(name, shape=(16, 8), dtype="float64") for name in "xy")
     xs, ys = (pt.tensor(name, shape=(6, 16, 8), dtype="float64") for name in ("xs", "ys"))
