@@ -100,7 +100,7 @@ def number_of(name, stacks, given, argument, each):
     """
     lengths = {f"what is given for {x}": n for x, xs in stacks.items() if (n := xs.type.shape[0]) is not None}
     if isinstance(given, Variable):
-        if given.ndim != 0 or not given.dtype.startswith(("int", "uint")):
+        if getattr(given, "ndim", None) != 0 or not given.dtype.startswith(("int", "uint")):
             raise TypeError(
                 f"{name}: {argument} must be a number or an integer scalar variable, not one of {given.type}."
             )
