@@ -73,8 +73,6 @@ def batches():
 
 @every_rule_once
 def test_rules(row):
-    if row.name == "soap" and pytensor.__version__.startswith("2."):
-        pytest.skip("PyTensor 2.38")
     loss, params, inputs = regression()
     updates = call(row, loss, params)
     runs = check([loss], updates, starts_of(params), dict(zip(inputs, batches(), strict=True)))

@@ -1,7 +1,7 @@
 """Expressions of many runs: what they are in one, with the runs along a new first axis.
 
 PyTensor's :func:`~pytensor.graph.replace.vectorize_graph` does it node by node. What it does not: shapes, which are the
-same in all runs; branches; indices that differ between the runs; draws of random generators.
+same in all runs; branches; indices that differ between the runs; the axes of sorts; draws of random generators.
 """
 
 import pytensor.tensor as pt
@@ -12,6 +12,7 @@ from pytensor.scan.op import Scan
 from pytensor.tensor.extra_ops import broadcast_shape
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.shape import Shape, Shape_i, shape_tuple
+from pytensor.tensor.sort import ArgSortOp, SortOp
 from pytensor.tensor.subtensor import (
     AdvancedIncSubtensor,
     AdvancedSubtensor,
@@ -89,6 +90,9 @@ def of_many(node, inputs, n):
             ((x,), (new,)) = node.inputs, inputs
             shape = new.shape[new.ndim - x.ndim :]
             return [shape if isinstance(node.op, Shape) else shape[node.op.i]]
+        case SortOp() | ArgSortOp() if isinstance(node.inputs[-1], Constant):  # before PyTensor 3.3, the axis
+            ((x, axis), (new, _)) = node.inputs, inputs
+            return [node.op(new, int(axis.data) + (new.ndim - x.ndim if axis.data >= 0 else 0))]
         case Subtensor() | IncSubtensor() | AdvancedSubtensor() | AdvancedIncSubtensor():
             return [at_indices(node, inputs, n)]
     outputs = node.outputs

@@ -114,6 +114,10 @@ def test_shapes_are_the_same_in_all_runs():
     compare(z / z.shape[0] + pt.ones((z.shape[1],)) + pt.zeros_like(z) + x.reshape((x.size,)).sum() * z.size, {x, y})
 
 
+def test_sorts():
+    compare(pt.sort(x, axis=0) + x[:, pt.argsort(x[0])] + pt.sort(x, axis=-1), {x})
+
+
 def test_branches():
     compare(ifelse(pt.lt(i, 2), x + 1, x * 0), {x, i})
     with np.errstate(invalid="ignore"):
@@ -151,5 +155,5 @@ def test_draws():
 
 def test_on_every_backend(backend):
     z = x[j, 1:3] * x[:, i].sum() + pt.set_subtensor(x[:, j], y[0, 0])[:2, :2]
-    z = z + pytensor.grad((x[pt.arange(2), j] ** 3).sum(), x)[:2, :2]
+    z = z + pytensor.grad((x[pt.arange(2), j] ** 3).sum(), x)[:2, :2] + pt.sort(x, axis=0)[:, pt.argsort(x[0])][:2, :2]
     compare(ifelse(pt.lt(i, 2), z, -z), {x, y, i, j}, backend)
