@@ -213,6 +213,7 @@ def test_schedule_clipping_and_averaging(model):
         assert np.all(a != last)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping CheckAndRaise:UserWarning")  # of which JAX has none
 @pytest.mark.parametrize(
     ("method", "mode"),
     [
