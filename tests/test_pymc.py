@@ -213,7 +213,6 @@ def test_schedule_clipping_and_averaging(model):
         assert np.all(a != last)
 
 
-@pytest.mark.filterwarnings("ignore:Skipping CheckAndRaise:UserWarning")  # of which JAX has none
 @pytest.mark.parametrize(
     ("method", "mode"),
     [
@@ -226,7 +225,7 @@ def test_schedule_clipping_and_averaging(model):
         *(pytest.param(method, "NUMBA", marks=pytest.mark.full) for method in METHODS),
     ],
 )
-@pytest.mark.filterwarnings("ignore:The RandomType SharedVariables", "ignore:Skipping Assert")
+@pytest.mark.filterwarnings("ignore:The RandomType SharedVariables", "ignore:Skipping (Assert|CheckAndRaise)")
 def test_modes(model, method, mode):
     """The exact posterior, from PyMC's own start, on every backend; what JAX leaves behind is made NumPy's again."""
     if (method, mode) == ("svgd", "JAX") and pm.__version__.startswith("5."):
