@@ -228,6 +228,7 @@ def test_projections_of_other_shapes():
 
 
 @pytest.mark.ci
+@pytest.mark.once
 @pytest.mark.parametrize("static", [True, False], ids=["static", "dynamic"])
 def test_projections_of_nothing(backend, static):
     """Of parameters without elements: as they are."""

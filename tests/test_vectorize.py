@@ -186,6 +186,7 @@ def noisy(loss, params):
 
 
 @pytest.mark.ci
+@pytest.mark.once
 def test_a_loop_of_many_runs():
     """A whole sweep in one call: the steps of the function of one step."""
     loss, params, inputs = regression()
