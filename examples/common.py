@@ -87,6 +87,20 @@ def rule_name(text):
     return text
 
 
+def rule_and_rate(rates):
+    """A parser of ``name`` or ``name=rate``; without a rate, that of the table, or the default of the rule."""
+
+    def parse(text):
+        name, equals, rate = text.partition("=")
+        if name not in RULES:
+            raise argparse.ArgumentTypeError(f"no rule is called {name!r}. The rules are {', '.join(sorted(RULES))}.")
+        if equals:
+            return name, positive(float)(rate)
+        return name, rates.get(name) or optimizer(name).keywords["learning_rate"]
+
+    return parse
+
+
 def backend(text):
     if text not in MODES:
         raise argparse.ArgumentTypeError(f"{text!r} is not a backend: give {', '.join(MODES)}.")

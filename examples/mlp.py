@@ -89,6 +89,17 @@ def digits(seed):
     return x, y, x_test, y_test
 
 
+def data_asked_for(parser, args):
+    """MNIST with --data, else the digits; the parser refuses what is not there, and batches that are too large."""
+    try:
+        data = mnist(args.data) if args.data else digits(args.seed)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    if args.batch_size > len(data[0]):
+        parser.error(f"--batch-size {args.batch_size}: there are only {len(data[0])} images.")
+    return data
+
+
 def mnist(folder):
     """MNIST from its four IDX files, gzipped or not: training images and labels, test images and labels."""
     arrays = []
@@ -260,12 +271,7 @@ def main(argv=None):
         "schedule --epochs, which may be raised, up to 1000, to train further",
     )
     args = parser.parse_args(argv)
-    try:
-        x, y, x_test, y_test = mnist(args.data) if args.data else digits(args.seed)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    if args.batch_size > len(x):
-        parser.error(f"--batch-size {args.batch_size}: there are only {len(x)} images.")
+    x, y, x_test, y_test = data_asked_for(parser, args)
 
     dtype = "float32" if args.float32 else "float64"
     mode = MODES[args.backend]

@@ -57,7 +57,6 @@ class Sweep:
     """
 
     def __init__(self, name, model, rates, seeds):
-        self.name = name
         starts = [[p.get_value() for p in model(seed)[1]] for seed in seeds]
         self.loss, params = model(seeds[0])
         if callable(rates):
@@ -80,7 +79,7 @@ def batches(x, y, size, rng):
 
 
 def seconds_of_one(sweep, inputs, mode, data):
-    """How long a step of a single run takes, the fastest of some."""
+    """How long a step of a single run takes, the median of some."""
     step = pytensor.function(inputs, sweep.loss, updates=sweep.one, mode=mode)
     times = []
     for given in data:

@@ -25,25 +25,16 @@ from common import (
     new_figure,
     optimizer,
     positive,
+    rule_and_rate,
     save_figure,
     seed,
 )
-from mlp import HIDDEN, LEARNING_RATES, accuracy, digits, mnist, network, new_parameters
+from mlp import HIDDEN, LEARNING_RATES, accuracy, data_asked_for, network, new_parameters
 from rich.console import Console
 from rich.table import Table
 from trajectories import NAMES
 
 TEXTBOOK = ["sgd", "momentum", "adagrad", "rmsprop", "adam"]
-
-
-def rule_and_rate(text):
-    """Parse ``name`` or ``name=rate``; without a rate, that of mlp.py, or the rule's own."""
-    name, equals, rate = text.partition("=")
-    if name not in RULES:
-        raise argparse.ArgumentTypeError(f"no rule is called {name!r}. The rules are {', '.join(sorted(RULES))}.")
-    if equals:
-        return name, positive(float)(rate)
-    return name, LEARNING_RATES.get(name) or optimizer(name).keywords["learning_rate"]
 
 
 class Training:
@@ -119,8 +110,8 @@ def main(argv=None):
     parser.add_argument(
         "--rules",
         nargs="+",
-        type=rule_and_rate,
-        default=[rule_and_rate(name) for name in TEXTBOOK],
+        type=rule_and_rate(LEARNING_RATES),
+        default=[rule_and_rate(LEARNING_RATES)(name) for name in TEXTBOOK],
         metavar="RULE[=RATE]",
         help=f"{', '.join(sorted(RULES))}; at RATE or at one that suits it (default: {' '.join(TEXTBOOK)})",
     )
@@ -134,12 +125,7 @@ def main(argv=None):
     add_plot_option(parser)
     parser.set_defaults(plot=Path("textbook.png"))
     args = parser.parse_args(argv)
-    try:
-        x, y, x_test, y_test = mnist(args.data) if args.data else digits(args.seed)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    if args.batch_size > len(x):
-        parser.error(f"--batch-size {args.batch_size}: there are only {len(x)} images.")
+    x, y, x_test, y_test = data_asked_for(parser, args)
     dtype = "float32" if args.float32 else "float64"
     data = x.astype(dtype), y.astype("int32"), x_test.astype(dtype), y_test
     training = Training(data, args.batch_size, dtype, args.seed, MODES[args.backend])

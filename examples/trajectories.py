@@ -10,7 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytensor
-from common import MODES, RULES, add_backend_option, add_plot_option, new_figure, optimizer, positive, save_figure
+from common import (
+    MODES,
+    RULES,
+    add_backend_option,
+    add_plot_option,
+    new_figure,
+    optimizer,
+    positive,
+    rule_and_rate,
+    save_figure,
+)
 from rich.console import Console
 from rich.table import Table
 
@@ -93,16 +103,6 @@ def draw(paths, file):
     save_figure(figure, file)
 
 
-def rule_and_rate(text):
-    """Parse ``name`` or ``name=rate``."""
-    name, equals, rate = text.partition("=")
-    if name not in RULES:
-        raise argparse.ArgumentTypeError(f"no rule is called {name!r}. The rules are {', '.join(sorted(RULES))}.")
-    if equals:
-        return name, positive(float)(rate)
-    return name, RATES.get(name) or optimizer(name).keywords["learning_rate"]
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.epilog = "Without --plot, the figure is written to trajectories.png."
@@ -110,8 +110,8 @@ def main(argv=None):
     parser.add_argument(
         "--optimizers",
         nargs="+",
-        type=rule_and_rate,
-        default=[rule_and_rate(name) for name in default],
+        type=rule_and_rate(RATES),
+        default=[rule_and_rate(RATES)(name) for name in default],
         metavar="RULE[=RATE]",
         help=f"{', '.join(sorted(RULES))}; at RATE or at one that suits it here (default: {' '.join(default)})",
     )

@@ -209,16 +209,12 @@ def take_run(updates: UpdatesLike, i: int) -> OrderedDict[str, np.ndarray]:
 # --- Variables --------------------------------------------------------------------------------------------------------
 
 
-class Runs:
-    """Says of a shared variable that its first axis is that of the runs; found as ``variable.tag.symupdates_runs``."""
-
-
 def has_runs(v):
     """Whether a shared variable has a value for each run: itself, or as state like that of a parameter that has."""
-    if is_state(v) and (p := v.tag.symupdates.parameter) is not None and hasattr(p.tag, "symupdates_runs"):
-        shape = v.tag.symupdates.shape
-        return hasattr(v.tag, "symupdates_runs") or (not callable(shape) and shape[:1] == (...,))
-    return hasattr(v.tag, "symupdates_runs")
+    if hasattr(v.tag, "symupdates_runs") or not is_state(v):
+        return hasattr(v.tag, "symupdates_runs")
+    parameter, shape = v.tag.symupdates.parameter, v.tag.symupdates.shape
+    return parameter is not None and has_runs(parameter) and not callable(shape) and shape[:1] == (...,)
 
 
 def stacked(v, given, n):
@@ -236,7 +232,7 @@ def stacked(v, given, n):
     else:
         value = np.repeat(np.asarray(value, v.dtype)[None], n, axis=0)
     new = pytensor.shared(np.array(value, v.dtype), name=v.name, shape=(n, *v.type.shape))
-    new.tag.symupdates_runs = Runs()
+    new.tag.symupdates_runs = n  # which are its first axis
     return new
 
 
@@ -257,16 +253,21 @@ def tag_of_many(tag, variables, given, n):
     elif isinstance(initial, SharedVariable):
         initial = variables.get(initial, initial)
     parameter = variables.get(tag.parameter, tag.parameter)
-    if parameter is tag.parameter:
-        shape = (n, *shape)
-    elif callable(shape) or shape[:1] != (...,):
+    if parameter is not tag.parameter and (callable(shape) or shape[:1] != (...,)):
         shape = partial(shape_of_many, shape)
+    elif parameter is tag.parameter:
+        shape = partial(shape_of_each, n, shape) if callable(shape) else (n, *shape)
     return tag._replace(parameter=parameter, initial=initial, shape=shape)
 
 
 def shape_of_many(of_one, of_parameter):
     """The shape of state for all runs, given that for one, and the shape of the parameter for all."""
     return of_parameter[0], *spelled_out(of_one, of_parameter[1:])
+
+
+def shape_of_each(n, of_one, of_parameter):
+    """The shape of state for all runs, of a parameter that is the same in all."""
+    return n, *of_one(of_parameter)
 
 
 def as_dtype_of(x, xs):

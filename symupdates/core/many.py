@@ -30,7 +30,6 @@ try:
 except ImportError:  # PyTensor before 3.3
     from pytensor.ifelse import IfElse
 
-INDEXING = Subtensor | IncSubtensor | AdvancedSubtensor | AdvancedIncSubtensor
 WRITING = IncSubtensor | AdvancedIncSubtensor
 
 

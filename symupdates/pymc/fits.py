@@ -19,15 +19,7 @@ from pytensor.tensor.random.type import RandomType
 from symupdates.compose import divided, merge, merging
 from symupdates.core import called, check_optimizer, flag, whole_number
 from symupdates.core.parameters import check_params, get_or_compute_grads, mark_as_parameters
-from symupdates.core.state import (
-    Call,
-    Group,
-    StateTag,
-    mark_as_stand_in,
-    new_state,
-    stand_ins,
-    within,
-)
+from symupdates.core.state import Call, Group, StateTag, mark_as_stand_in, new_state, stand_ins, within
 from symupdates.pymc.values import counts, random_updates, reseed, shared_values
 from symupdates.random import checked_seed
 from symupdates.typing import LossOrGrads, OptimizerLike, Parameters, Updates

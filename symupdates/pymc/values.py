@@ -22,9 +22,7 @@ from pytensor.tensor.variable import TensorVariable
 from symupdates.core import flag, is_state
 from symupdates.core.checks import listed
 from symupdates.core.names import also_named
-from symupdates.core.state import (
-    is_of,
-)
+from symupdates.core.state import is_of
 from symupdates.core.types import in_brackets
 from symupdates.random import checked_seed
 
