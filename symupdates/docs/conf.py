@@ -27,11 +27,11 @@ extensions = [
 ]
 default_role = "code"
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(pymc|jax|pytensor|numpy|functools|collections)\b.*")]  # no request to other pages
+nitpick_ignore_regex = [("py:.*", r"(pymc|xarray|jax|pytensor|numpy|functools|collections)\b.*")]  # no request to other pages
 
 myst_heading_anchors = 3
 
-autodoc_mock_imports = ["pymc"]
+autodoc_mock_imports = functions.OPTIONAL
 autodoc_typehints = "none"  # the docstrings say more
 autodoc_class_signature = "separated"
 numpydoc_show_class_members = False
