@@ -119,6 +119,7 @@ def plain_python(request, monkeypatch):
         return
     monkeypatch.setitem(predefined_modes, "FAST_COMPILE", AS_WRITTEN)
     if not pytensor.__version__.startswith("2."):  # whose loops need a compiler to compute what is written
-        monkeypatch.setitem(predefined_linkers, "cvm", AS_WRITTEN.linker)  # of loops, in any mode
+        for linker in ("cvm", "vm"):  # of loops, in any mode
+            monkeypatch.setitem(predefined_linkers, linker, AS_WRITTEN.linker)
     with pytensor.config.change_flags(mode="FAST_COMPILE"):
         yield
