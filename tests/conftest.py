@@ -75,15 +75,15 @@ every_backend = pytest.mark.parametrize(
 )
 
 
-def on_backends(rows, kinds, in_ci=None):
+def on_backends(rows, kinds, too_long=lambda name, backend: False):
     """Parametrize a test by a row of a table, a backend and a dtype; the rows of `kinds` are for all backends first.
 
-    Where others than JAX take too long for the rows, CI has only those `in_ci` on them.
+    CI leaves out what takes `too_long`, by the row's name and the backend.
     """
 
     def marks(row, backend, dtype):
-        too_long = in_ci is not None and row.name not in in_ci and backend != "JAX"
-        return marks_of(backend, dtype, BACKENDS if row.name in kinds else ()) + [pytest.mark.full] * too_long
+        first = BACKENDS if row.name in kinds else ()
+        return marks_of(backend, dtype, first) + [pytest.mark.full] * too_long(row.name, backend)
 
     cases = [
         pytest.param(row, *pair, id=f"{row.name}-{'-'.join(pair)}", marks=marks(row, *pair))

@@ -902,6 +902,7 @@ TRAINING = """
 
 
 @pytest.mark.ci
+@pytest.mark.once
 @posix
 def test_a_killed_process_loses_nothing(tmp_path):
     """Killed at random moments while saving, over and over: each time it goes on from the last step that was saved."""

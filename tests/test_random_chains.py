@@ -202,8 +202,9 @@ def check_gate(program):
         assert not counts & moved and all(np.isfinite(x).all() for x in after.values() if x.dtype.kind == "f")
 
 
-# Others in each environment of CI.
-CASES = range(1000 * BACKENDS.index(CI_BACKEND), 1000 * BACKENDS.index(CI_BACKEND) + 170)
+# Others in each environment of CI, and more in the full tier.
+FIRST = 1000 * BACKENDS.index(CI_BACKEND)
+CASES = [pytest.param(FIRST + i, marks=pytest.mark.full if i >= 60 else ()) for i in range(170)]
 
 
 @pytest.mark.ci

@@ -113,6 +113,7 @@ for batch in batches(6)[at:]:
 
 
 @pytest.mark.ci
+@pytest.mark.once
 def test_a_program_that_is_killed_and_resumed_prints_the_same_numbers(tmp_path):
     here = Path(__file__).parent
     path = os.pathsep.join([str(here), str(here.parent), *filter(None, sys.path)])

@@ -199,7 +199,11 @@ def test_numbers(row):
         runs.check(PYTHON)
 
 
-@on_backends(LOSS_ROWS, (), in_ci={"sam", "adahessian", "gauss_newton", "lbfgs"})
+def compiles_long(name, backend):
+    return backend != "JAX" and name not in ("sam", "adahessian", "gauss_newton", "lbfgs")
+
+
+@on_backends(LOSS_ROWS, (), compiles_long)
 def test_numbers_on_backends(row, backend, dtype):
     """With all hyper-parameters scheduled, where floatX is the other dtype."""
     with pytensor.config.change_flags(floatX={"float32": "float64", "float64": "float32"}[dtype]):

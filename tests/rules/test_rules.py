@@ -143,7 +143,11 @@ def test_numbers(row):
     runs.check(PYTHON)
 
 
-@on_backends(ROWS, COMPILED_KINDS)
+def compiles_long(name, backend):
+    return (name, backend) == ("soap", "NUMBA")
+
+
+@on_backends(ROWS, COMPILED_KINDS, compiles_long)
 def test_numbers_on_backends(row, backend, dtype):
     """With all hyper-parameters scheduled, where floatX is the other dtype."""
     with pytensor.config.change_flags(floatX={"float32": "float64", "float64": "float32"}[dtype]):
