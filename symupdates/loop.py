@@ -9,12 +9,12 @@ from typing import overload
 import numpy as np
 import pytensor
 from pytensor.graph.basic import Variable
-from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core import like
 from symupdates.core.depth import deep_graphs
+from symupdates.core.replace import replaced
 from symupdates.core.stacks import checked_program, checked_stacks, is_generator, number_of, of_length
 from symupdates.typing import Updates, UpdatesLike
 
@@ -127,7 +127,7 @@ def loop(outputs, updates, sequences=None, n_steps=None):
         values = dict(zip(updates, carried, strict=True)) | dict(
             zip(sequences, map(like, sequences, slices), strict=True)
         )
-        return graph_replace(expressions, values, strict=False)
+        return replaced(expressions, values)
 
     if n == 1:  # also because PyTensor 2.38 forgets generators there
         results = step(*(xs[0] for xs in sequences.values()), *updates)

@@ -8,7 +8,6 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Constant
-from pytensor.graph.replace import graph_replace
 from pytensor.tensor.type import DenseTensorType
 
 from symupdates.constraints import non_negative
@@ -19,6 +18,7 @@ from symupdates.core.names import parameter_names
 from symupdates.core.places import written
 from symupdates.core.program import moved, named_hyper_tags
 from symupdates.core.ranges import BOUND, NON_NEGATIVE, PART, REAL
+from symupdates.core.replace import replaced
 from symupdates.core.state import GROUPS, advance, call_state, check_size, stand_ins
 from symupdates.core.step import parameters_of
 from symupdates.core.types import largest_dtype
@@ -856,7 +856,7 @@ def adjustable(updates: UpdatesLike | None = None) -> Updates:
         for v, tag in hyper_tags(updates).items()
         if tag.value in shared
     }
-    for variable, value in zip(updates, graph_replace(list(updates.values()), replacements, strict=False), strict=True):
+    for variable, value in zip(updates, replaced(list(updates.values()), replacements), strict=True):
         step[variable] = value
     for x in shared.values():
         step[x] = x

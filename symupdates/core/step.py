@@ -6,7 +6,6 @@ from functools import cache, partial
 import pytensor.tensor as pt
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
-from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import graph_inputs, toposort
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.shape import SpecifyShape
@@ -25,6 +24,7 @@ from symupdates.core.parameters import (
 )
 from symupdates.core.places import AtRows, Lookups, Whole, is_rows, whole, written
 from symupdates.core.program import key_names, moved
+from symupdates.core.replace import replaced
 from symupdates.core.selectors import select
 from symupdates.core.state import Call, StateTag, advances, is_state, mark_as_stand_in, new_clock, new_state
 from symupdates.core.types import astype, largest_dtype, like, total
@@ -252,7 +252,7 @@ class Step:
             For each parameter the gradient there.
         """
         there = {p: like(p, value) for p, value in points.items()}
-        return dict(zip(self.params, graph_replace(self._companions, there, strict=False), strict=True))
+        return dict(zip(self.params, replaced(self._companions, there), strict=True))
 
     def rate(self, value):
         """Call a variable, which the next values are computed with, the rate at which the parameters move.

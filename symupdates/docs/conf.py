@@ -27,7 +27,8 @@ extensions = [
 ]
 default_role = "code"
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(pymc|xarray|jax|pytensor|numpy|functools|collections)\b.*")]  # no request to other pages
+# No request to other pages.
+nitpick_ignore_regex = [("py:.*", r"(pymc|xarray|jax|pytensor|numpy|functools|collections)\b.*")]
 
 myst_heading_anchors = 3
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from pytensor.graph.basic import Constant, Variable, clone_get_equiv
-from pytensor.graph.replace import graph_replace
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors, truncated_graph_inputs
 
 from symupdates.core import astype, awaits, inner, like, prepare, require_loss, whole_number
 from symupdates.core.checks import tensor_of
 from symupdates.core.parameters import check_loss
 from symupdates.core.ranges import POSITIVE
+from symupdates.core.replace import replaced
 from symupdates.typing import Hyper, Loss, Parameters, Updates
 
 __all__ = ["gauss_newton", "levenberg_marquardt", "natural_gradient"]
@@ -189,7 +189,7 @@ def levenberg_marquardt(
     deltas = list(delta.values())
 
     there = {p: like(p, p - delta[p]) for p in params}
-    gain = astype(loss - graph_replace(loss, there), dtype)
+    gain = astype(loss - replaced([loss], there)[0], dtype)
     promise = (inner(deltas, grads) + damping * inner(deltas, deltas)) / 2
     ratio = gain / promise
     gains = ratio > 0
@@ -351,9 +351,7 @@ def conjugate_gradients(products, v, b, iterations):
     def iteration(*values):
         x, r, d = values[:n], values[n : 2 * n], values[2 * n : 3 * n]
         there = dict(zip([*v, *known], [*map(like, v, d), *values[3 * n :]], strict=True))
-        # graph_replace of PyTensor 2.38 fails where one replaced expression contains another.
-        clones = clone_get_equiv(list(there), products, copy_inputs=False, copy_orphans=False, memo=there)
-        Ad = [clones[x] for x in products]
+        Ad = replaced(products, there)
         rr, dAd = inner(r, r), inner(d, Ad)
         alpha = pt.switch(dAd <= 0, 0, rr / dAd)
         x = [x_p + astype(alpha, x_p.dtype) * d_p for x_p, d_p in zip(x, d, strict=True)]
