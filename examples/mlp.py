@@ -172,7 +172,7 @@ def network(x, params):
 
 
 def accuracy(log_p, labels):
-    return np.mean(np.argmax(log_p, axis=1) == labels)
+    return np.mean(np.argmax(log_p, axis=-1) == labels)
 
 
 # --- Training ---------------------------------------------------------------------------------------------------------

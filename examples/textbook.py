@@ -1,11 +1,12 @@
 """The comparison of every course: training loss against iterations, of SGD, Momentum, AdaGrad, RMSProp and Adam.
 
 The network is that of mlp.py, five layers of 100 ReLU units and a softmax layer. Every rule begins with the same
-weights and sees the same minibatches, of the digits of scikit-learn or, with ``--data DIR``, of MNIST. A curve is the
-mean over the last fiftieth of the run before each iteration, or with ``--per epoch`` over each epoch. The table has the
-means of the last epoch, and the accuracy on what was held out. ::
+weights and sees the same minibatches, of the digits of scikit-learn or, with ``--data DIR``, of MNIST; all runs are one
+function, by ``symupdates.vectorize``. With ``--seeds N``, each rule runs from so many starts, and curves and table are
+of the means. A curve is the mean over the last fiftieth of the run before each iteration, or with ``--per epoch`` over
+each epoch. The table has the means of the last epoch, and the accuracy on what was held out. ::
 
-    python examples/textbook.py
+    python examples/textbook.py --seeds 5
     python examples/textbook.py --rules sgd=0.3 adagrad=0.02 adamw lion=0.0003 --plot mine.png
     python examples/textbook.py --data ~/mnist --backend jax --float32 --per epoch
 """
@@ -34,42 +35,61 @@ from rich.console import Console
 from rich.table import Table
 from trajectories import NAMES
 
+import symupdates
+
 TEXTBOOK = ["sgd", "momentum", "adagrad", "rmsprop", "adam"]
 
 
 class Training:
-    """The network, and its weights as they were made, to begin with anew for each rule."""
+    """The runs of all rules, in one function.
 
-    def __init__(self, data, batch_size, dtype, seed, mode):
+    Parameters
+    ----------
+    rules : list of tuples
+        Names and learning rates.
+    data : tuple of arrays
+        Images and labels to train with, and those held out.
+    seeds : range
+        Of the weights that the runs of a rule begin with; the first is that of the order of the minibatches, too.
+    """
+
+    def __init__(self, rules, data, batch_size, dtype, seeds, mode):
         self.x, self.y, self.x_test, self.y_test = data
-        self.batch_size, self.seed, self.mode = batch_size, seed, mode
-        self.params = new_parameters((self.x.shape[1], *HIDDEN, 10), np.random.default_rng(seed), dtype)
-        self.start = [p.get_value() for p in self.params]
-        self.images = pt.tensor("images", dtype=dtype, shape=(batch_size, self.x.shape[1]))
-        self.labels = pt.tensor("labels", dtype="int32", shape=(batch_size,))
-        log_p = network(self.images, self.params)
-        self.loss = -log_p[np.arange(batch_size), self.labels].mean()
-        self.outputs = [self.loss, log_p]
-        given = pt.tensor("given", dtype=dtype, shape=(None, self.x.shape[1]))
-        self.predict = pytensor.function([given], network(given, self.params), mode=mode)
+        self.batch_size, self.seed = batch_size, seeds[0]
+        self.names = [f"{name}={rate:g}" for name, rate in rules]
+        sizes = (self.x.shape[1], *HIDDEN, 10)
+        starts = [new_parameters(sizes, np.random.default_rng(seed), dtype) for seed in seeds]
+        params = starts[0]
+        images = pt.tensor("images", dtype=dtype, shape=(batch_size, sizes[0]))
+        labels = pt.tensor("labels", dtype="int32", shape=(batch_size,))
+        given = pt.tensor("given", dtype=dtype, shape=(None, sizes[0]))
+        log_p = network(images, params)
+        loss = -log_p[np.arange(batch_size), labels].mean()
+        hits = pt.eq(pt.argmax(log_p, axis=1), labels).mean()
+        differing = {p: [p.get_value() for p in ps] for p, *ps in zip(params, *starts, strict=True)}
+        outputs, predictions, updates = [], [], {}
+        for name, rate in rules:
+            (*measures, log_ps), runs = symupdates.vectorize(
+                [loss, hits, network(given, params)], optimizer(name, rate)(loss, params), differing
+            )
+            outputs += measures
+            predictions.append(log_ps)
+            updates |= runs
+        self.step = pytensor.function([images, labels], outputs, updates=updates, mode=mode)
+        self.predict = pytensor.function([given], predictions, mode=mode)
 
-    def run(self, rule, epochs):
-        """Train by a rule; return the loss at each iteration. What is of epochs goes to their history."""
-        for p, value in zip(self.params, self.start, strict=True):
-            p.set_value(value)
-        updates = rule(self.loss, self.params)
-        step = pytensor.function([self.images, self.labels], self.outputs, updates=updates, mode=self.mode)
+    def run(self, epochs):
+        """Train; return the losses of each iteration, rule and run, and for each epoch and rule the mean measures."""
         rng = np.random.default_rng(self.seed)
-        losses = []
+        losses, history = [], []
         for _ in epochs:
             order = rng.permutation(len(self.x))[: len(self.x) // self.batch_size * self.batch_size]
-            batches = order.reshape(-1, self.batch_size)
-            done = [step(self.x[batch], self.y[batch]) for batch in batches]
-            losses += [float(loss) for loss, _ in done]
-            hits = [accuracy(log_p, self.y[batch]) for (_, log_p), batch in zip(done, batches, strict=True)]
-            held_out = accuracy(self.predict(self.x_test), self.y_test)
-            epochs.log(loss=np.mean(losses[-len(batches) :]), accuracy=np.mean(hits), held_out=held_out)
-        return np.array(losses)
+            measures = np.array([self.step(self.x[i], self.y[i]) for i in order.reshape(-1, self.batch_size)])
+            losses.append(measures[:, ::2])
+            held_out = [accuracy(log_p, self.y_test) for log_p in self.predict(self.x_test)]
+            history.append([*measures.mean(axis=(0, 2)).reshape(-1, 2).T, held_out])
+            epochs.log(loss=np.nanmin(history[-1][0]), **dict(zip(self.names, history[-1][0], strict=True)))
+        return np.concatenate(losses), np.array(history)
 
 
 def smoothed(values, width):
@@ -80,25 +100,24 @@ def smoothed(values, width):
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
-def report(runs, title):
+def report(rules, at_end, title):
     table = Table("rule", "rate", "loss", "training accuracy", "held-out accuracy", title=title)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, rate, _, history in runs:
-        at_end = [f"{history['loss'][-1]:.4f}", *(f"{100 * history[of][-1]:.2f} %" for of in ("accuracy", "held_out"))]
-        table.add_row(name, f"{rate:g}", *at_end)
+    for (name, rate), loss, *accuracies in zip(rules, *at_end, strict=True):
+        table.add_row(name, f"{rate:g}", f"{loss:.4f}", *(f"{100 * x:.2f} %" for x in accuracies))
     Console().print(table)
 
 
-def draw(runs, per, title, file):
+def draw(rules, losses, history, per, title, file):
     figure, [[ax]] = new_figure(title=title)
     figure.set_size_inches(7.2, 4.6)
-    for name, rate, losses, history in runs:
+    for i, (name, rate) in enumerate(rules):
         label = f"{NAMES.get(name, name)}, η = {rate:g}"
         if per == "epoch":
-            ax.semilogy(np.arange(1, len(history["loss"]) + 1), history["loss"], ".-", label=label)
+            ax.semilogy(np.arange(1, len(history) + 1), history[:, 0, i], ".-", label=label)
         else:
-            ax.semilogy(smoothed(losses, max(len(losses) // 50, 1)), lw=1.4, label=label)
+            ax.semilogy(smoothed(losses[:, i].mean(axis=1), max(len(losses) // 50, 1)), lw=1.4, label=label)
     ax.set(xlabel=per, ylabel="training loss")
     ax.legend(fontsize="small")
     save_figure(figure, file)
@@ -120,6 +139,7 @@ def main(argv=None):
     parser.add_argument("--batch-size", type=positive(int), default=32, metavar="N", help="default: 32")
     parser.add_argument("--per", choices=["iteration", "epoch"], default="iteration", help="(default: iteration)")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the start and the order (default: 0)")
+    parser.add_argument("--seeds", type=positive(int), default=1, metavar="N", help="runs of each rule (default: 1)")
     parser.add_argument("--float32", action="store_true", help="train in single precision, not double")
     add_backend_option(parser, default="c" if pytensor.config.cxx else "numba")
     add_plot_option(parser)
@@ -128,16 +148,12 @@ def main(argv=None):
     x, y, x_test, y_test = data_asked_for(parser, args)
     dtype = "float32" if args.float32 else "float64"
     data = x.astype(dtype), y.astype("int32"), x_test.astype(dtype), y_test
-    training = Training(data, args.batch_size, dtype, args.seed, MODES[args.backend])
-    runs = []
-    for name, rate in args.rules:
-        print(f"{name}, learning rate {rate:g}")
-        epochs = Epochs(args.epochs, sparse=True)
-        losses = training.run(optimizer(name, rate), epochs)
-        runs.append((name, rate, losses, epochs.history))
+    seeds = range(args.seed, args.seed + args.seeds)
+    training = Training(args.rules, data, args.batch_size, dtype, seeds, MODES[args.backend])
+    losses, history = training.run(Epochs(args.epochs, sparse=True))
     title = f"{'MNIST' if args.data else 'Digits'}: five layers of 100 ReLU units"
-    report(runs, f"{title}, after {args.epochs} epochs")
-    draw(runs, args.per, title, args.plot)
+    report(args.rules, history[-1], f"{title}, after {args.epochs} epochs")
+    draw(args.rules, losses, history, args.per, title, args.plot)
 
 
 if __name__ == "__main__":
