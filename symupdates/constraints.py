@@ -42,7 +42,10 @@ def unit_axes(ndim):
 
 
 def shrunk(x, size, bound):
-    """A tensor scaled for a norm to be within its bound: exactly `x` inside, as c / max(n, c) is not after rewrites."""
+    """A tensor, or each of a list, scaled for a norm to be within its bound.
+
+    It is exactly `x` inside, as c / max(n, c) is not after rewrites.
+    """
     is_inside = size.value <= bound
     return rescaled(x, size.one_where(is_inside), pt.switch(is_inside, one(size.length), bound))
 
@@ -205,7 +208,7 @@ def total_norm_constraint(tensor_vars, max_norm, epsilon=1e-7, return_norm=False
     dtype = largest_dtype(tensors)
     max_norm, epsilon = resolve("total_norm_constraint", {"max_norm": max_norm, "epsilon": epsilon})(dtype)
     n = norm(tensors, dtype=dtype)
-    scaled = [rescaled(x, n + epsilon, pt.minimum(n.value, max_norm)) for x in tensors]
+    scaled = rescaled(tensors, n + epsilon, pt.minimum(n.value, max_norm))
     return (scaled, n.value) if return_norm else scaled
 
 

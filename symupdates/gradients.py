@@ -154,7 +154,7 @@ def clip_by_total_norm(grads=None, max_norm=1.0, return_norm=False):
     dtype = largest_dtype(grads)
     n = norm(grads, dtype=dtype)
     (c,) = hyper(dtype)
-    scaled = [shrunk(g, n, c) for g in grads]
+    scaled = shrunk(grads, n, c)
     return (scaled, n.value) if return_norm else scaled
 
 
@@ -240,7 +240,7 @@ def normalize(grads: Gradients | None = None, epsilon: Hyper = 1e-6) -> list[Ten
     dtype = largest_dtype(grads)
     (eps,) = hyper(dtype)
     n = norm(grads, dtype=dtype) + eps
-    return [rescaled(g, n) for g in grads]
+    return rescaled(grads, n)
 
 
 @awaits("grads")

@@ -1,5 +1,6 @@
 """L2 norms, right for every finite tensor: where squares would be too large or too small for a number, too."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -98,20 +99,27 @@ def norm(tensors, axis=None, dtype=None):
     return Norm(unit, pt.sqrt(ifelse(pt.all(~is_small & is_finite), s, again)))
 
 
-def rescaled(x, size, to=1):
-    """``x / size * to``, for a norm `size`: right where ``to / size`` might be no number.
+def rescaled(x, size, to=None):
+    """``x / size * to``, of a tensor or each of a list, for a norm `size`: right where ``to / size`` might be no number.
 
     By one factor after the other. Casts keep these apart from rewrites, but not from LLVM, which numba lets multiply in
     any order. So between two of them stands a bound: minus infinity, which a compiler does not know to be none.
     """
-    inverse = 1 / size.unit
-    if x.dtype != inverse.dtype:
-        inverse = pt.minimum(inverse, np.finfo(x.dtype).max)
-    bound = -pt.maximum(astype(size.length, x.dtype), np.asarray(np.inf, x.dtype))
 
-    def apart(product):
-        product = astype(product, x.dtype)
-        return pt.switch(product < bound, bound, product)
+    @cache
+    def factors(dtype):
+        inverse = 1 / size.unit
+        if inverse.dtype != dtype:
+            inverse = pt.minimum(inverse, np.finfo(dtype).max)
+        bound = -pt.maximum(astype(size.length, dtype), np.asarray(np.inf, dtype))
+        return bound, [astype(x, dtype) for x in (inverse, 1 / size.length, to) if x is not None]
 
-    direction = apart(x * astype(inverse, x.dtype)) * astype(1 / size.length, x.dtype)
-    return direction if isinstance(to, int) else apart(direction) * astype(to, x.dtype)
+    def by_each(x):
+        bound, (first, *others) = factors(x.dtype)
+        x = x * first
+        for factor in others:
+            x = astype(x, factor.dtype)
+            x = pt.switch(x < bound, bound, x) * factor
+        return x
+
+    return [by_each(y) for y in x] if isinstance(x, list) else by_each(x)
