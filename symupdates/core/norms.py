@@ -100,7 +100,7 @@ def norm(tensors, axis=None, dtype=None):
 
 
 def rescaled(x, size, to=None):
-    """``x / size * to``, of a tensor or each of a list, for a norm `size`: right where ``to / size`` might be no number.
+    """``x / size * to``, of a tensor or each of a list, for a norm `size`: right where ``to / size`` is no number, too.
 
     By one factor after the other. Casts keep these apart from rewrites, but not from LLVM, which numba lets multiply in
     any order. So between two of them stands a bound: minus infinity, which a compiler does not know to be none.
