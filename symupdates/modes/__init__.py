@@ -4,7 +4,7 @@ from pytensor.compile.mode import Mode, get_mode
 
 from symupdates.modes.donating import DonatingJAXLinker
 from symupdates.modes.per_parameter import PerParameterNumbaLinker
-from symupdates.modes.simd import VectorizedUpdates
+from symupdates.modes.simd import VectorizedLoops
 
 __all__ = [
     "CVM_SIMD",
@@ -82,7 +82,7 @@ def cvm_simd(threads=None):
     TypeError, ValueError
         If `threads` is not an integer of 1 or more.
     """
-    return get_mode("CVM").register((VectorizedUpdates(threads), 99))  # after all that is made in place
+    return get_mode("CVM").register((VectorizedLoops(threads), 99))  # after all that is made in place
 
 
 CVM_SIMD = cvm_simd()

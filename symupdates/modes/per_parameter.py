@@ -98,7 +98,7 @@ def without_the_lock(function, key):
     caller = compile_numba_function_src(
         "def loop(*arguments): return function(*arguments)",
         "loop",
-        {"function": function},
+        globals() | {"function": function},
         cache_key=key and f"{key}_fastmath{int(config.numba__fastmath)}_without_the_lock",
     )
     return numba_njit(caller, final_function=True, cache=key is not None, nogil=True)

@@ -17,8 +17,8 @@ UNUSUAL = {"float16", "complex64", "complex128"}  # of which PyTensor's C has it
 POSIX = os.name == "posix"
 
 
-class VectorizedUpdates(GraphRewriter):
-    """Puts a :class:`VectorizedLoop` in the place of each loop over elements that updates in place.
+class VectorizedLoops(GraphRewriter):
+    """Puts a :class:`VectorizedLoop` in the place of each Elemwise.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ class VectorizedUpdates(GraphRewriter):
     def apply(self, fgraph):
         replacements = []
         for node in fgraph.toposort():
-            if isinstance(node.op, Elemwise) and node.op.destroy_map and can_be_vectorized(node):
+            if type(node.op) is Elemwise and can_be_vectorized(node):
                 loop = VectorizedLoop(node.op, self.threads).make_node(*node.inputs)
                 replacements += zip(node.outputs, loop.outputs, strict=True)
-        fgraph.replace_all_validate(replacements, reason="vectorize loops that update in place")
+        fgraph.replace_all_validate(replacements, reason="vectorize loops")
 
 
 def can_be_vectorized(node):
@@ -54,8 +54,8 @@ class VectorizedLoop(COp):
 
     PyTensor writes the loop into one large function, where gcc does not vectorise it if it has several results, and its
     constants as doubles, so that single precision is computed in double. Here the loop is a function of its own, with
-    constants of their own dtype, and broadcast scalars are read once. So it runs over arrays that are contiguous and
-    apart in memory; over others it goes by their strides. Threads share a large array.
+    constants of their own dtype, and broadcast scalars are read once. So it runs over arrays that are contiguous, or
+    have contiguous rows, and do not overlap; over others it goes by their strides. Threads share a large array.
 
     Parameters
     ----------
@@ -136,6 +136,7 @@ class VectorizedLoop(COp):
             "scalars": "".join(f", job->{x}" for x in scalars),
             "pointers": "".join(f", {c if written else f'const {c}'} *__restrict__ {p}" for p, c, written in arrays),
             "shifted": "".join(f", ({c} *)job->data[{k}] + at" for k, (_, c, _) in enumerate(arrays)),
+            "rows": "".join(f", ({c} *)data[{k}]" for k, (_, c, _) in enumerate(arrays)),
             "body": body(lambda p, c: f"{p}[i]"),
             "strided": body(lambda p, c: f"*({c} *){p}"),
             "chars": " ".join(f"char *{p} = data[{k}];" for k, (p, _, _) in enumerate(arrays)),
@@ -273,6 +274,8 @@ static void %(name)s_strided(npy_intp n%(parameters)s, char **data, const npy_in
 
 #undef nan
 
+static const npy_intp %(name)s_sizes[] = {%(sizes)s};
+
 struct %(name)s_job {
     npy_intp start, stop;
     char *data[%(number)d];
@@ -326,23 +329,27 @@ static void %(name)s_in_threads(%(name)s_job *job, npy_intp size) {
 }
 #endif
 
-// By strides, the axis of the smallest innermost.
-static void %(name)s_over_axes(const %(name)s_job *job, const npy_intp *shape) {
+// Row by row, along the axis of the smallest stride.
+static void %(name)s_over_axes(const %(name)s_job *job, const npy_intp *shape, bool apart) {
     int order[%(axes)d];
-    npy_intp at[%(axes)d] = {0}, steps[%(number)d];
+    npy_intp by_axis[%(axes)d], at[%(axes)d] = {0}, steps[%(number)d];
     char *data[%(number)d];
     for (int a = 0; a < %(axes)d; ++a) {
+        npy_intp stride = shape[a] == 1 ? NPY_MAX_INTP : labs(job->strides[%(main)d][a]);
         int b = a;
-        npy_intp stride = labs(job->strides[%(main)d][a]);
-        for (; b > 0 && labs(job->strides[%(main)d][order[b - 1]]) >= stride; --b) order[b] = order[b - 1];
+        for (; b > 0 && by_axis[order[b - 1]] >= stride; --b) order[b] = order[b - 1];
         order[b] = a;
+        by_axis[a] = stride;
     }
+    bool dense = apart;
     for (int k = 0; k < %(number)d; ++k) {
         data[k] = job->data[k];
         steps[k] = job->strides[k][order[0]];
+        dense = dense && steps[k] == %(name)s_sizes[k];
     }
     for (int a = 0; a < %(axes)d;) {
-        %(name)s_strided(shape[order[0]]%(scalars)s, data, steps);
+        if (dense) %(name)s_block(shape[order[0]]%(scalars)s%(rows)s);
+        else %(name)s_strided(shape[order[0]]%(scalars)s, data, steps);
         for (a = 1; a < %(axes)d; ++a) {
             int axis = order[a];
             bool further = ++at[a] < shape[axis];
@@ -355,21 +362,27 @@ static void %(name)s_over_axes(const %(name)s_job *job, const npy_intp *shape) {
 }
 
 // Whether nothing that is written lies in the memory of another array.
-static bool %(name)s_apart(const %(name)s_job *job, npy_intp size) {
+static bool %(name)s_apart(const %(name)s_job *job, const npy_intp *shape) {
     const int written[] = {%(written)s};
-    const npy_intp sizes[] = {%(sizes)s};
+    char *low[%(number)d], *high[%(number)d];
+    for (int k = 0; k < %(number)d; ++k) {
+        low[k] = high[k] = job->data[k];
+        for (int a = 0; a < %(axes)d; ++a)
+            (job->strides[k][a] < 0 ? low : high)[k] += job->strides[k][a] * (shape[a] - 1);
+        high[k] += %(name)s_sizes[k];
+    }
     for (int w : written)
         for (int k = 0; k < %(number)d; ++k)
-            if (k != w && job->data[w] < job->data[k] + size * sizes[k]
-                && job->data[k] < job->data[w] + size * sizes[w]) return false;
+            if (k != w && low[w] < high[k] && low[k] < high[w]) return false;
     return true;
 }
 
 static void %(name)s_run(%(name)s_job *job, const npy_intp *shape, bool contiguous) {
     npy_intp size = PyArray_MultiplyList(shape, %(axes)d);
     if (size == 0) return;
-    if (contiguous && %(name)s_apart(job, size)) %(name)s_in_threads(job, size);
-    else %(name)s_over_axes(job, shape);
+    bool apart = %(name)s_apart(job, shape);
+    if (contiguous && apart) %(name)s_in_threads(job, size);
+    else %(name)s_over_axes(job, shape, apart);
 }
 
 static void %(name)s_differ(int i, npy_intp n, int j, npy_intp m, int axis) {
