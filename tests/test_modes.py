@@ -309,14 +309,14 @@ def loops(step):
 
 
 def quotient(p, q):
-    """Updates whose results are the same to the bit in whichever order they are computed, if in their own dtype."""
+    """Updates that are the same to the bit by any compiler that computes them in their own dtype."""
     root = pt.sqrt(q)
-    return {p: p / (root + np.asarray(0.1, p.dtype)), q: root}
+    return {p: p / (root + np.asarray(10.1, p.dtype)), q: root}
 
 
 def stepped(p, q):
     """The same in NumPy."""
-    return p / (np.sqrt(q) + p.dtype.type(0.1)), np.sqrt(q)
+    return p / (np.sqrt(q) + p.dtype.type(10.1)), np.sqrt(q)
 
 
 @pytest.fixture(scope="module", params=["float32", "float64"])
@@ -344,7 +344,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_is_updated_in_place(pair, layout):
-    """In the arithmetic of its dtype, to the bit: in double, a float32 quotient would be rounded once, not twice."""
+    """In the arithmetic of its dtype, to the bit: by a constant in double, many elements in float32 would differ."""
     p, q, step = pair
     rng = np.random.default_rng(0)
     arrays = LAYOUTS[layout](*(rng.uniform(1, 2, (36, 35)).astype(p.dtype) for _ in range(2)))
@@ -448,14 +448,14 @@ def test_the_debugger_finds_nothing():
 
 # --- Threads ----------------------------------------------------------------------------------------------------------
 
-LARGE = 3 * threads.ENOUGH + 12345
+LARGE = 3 * per_parameter.PIECE + 12345
 
 
 @pytest.mark.parametrize("make", [cvm_simd, numba_per_parameter], ids=["C", "numba"])
 def test_any_number_of_threads_computes_the_same(make, monkeypatch):
     """To the bit, in a vector and in a matrix of rows that are no multiple of a vector's length."""
-    used = []
-    monkeypatch.setattr(per_parameter, "shares", lambda *given: used.append(threads.shares(*given)) or used[-1])
+    workers, used = per_parameter.workers, []
+    monkeypatch.setattr(per_parameter, "workers", lambda process: used.append(process) or workers(process))
     rng = np.random.default_rng(0)
     start = [rng.uniform(1, 2, (1 + LARGE // 1003, 1003)).astype("float32") for _ in range(2)]
     expected = stepped(*start)
@@ -468,21 +468,12 @@ def test_any_number_of_threads_computes_the_same(make, monkeypatch):
         for one, result, value in zip(alone, results, expected, strict=True):
             assert one.tobytes() == result.tobytes()
             np.testing.assert_allclose(result, value, rtol=1e-6)
-    assert [len(each) for each in used] == ([1, 3] if make is numba_per_parameter else [])
-
-
-def test_shares_are_whole_blocks_of_all_elements():
-    for size in (0, 5, threads.ENOUGH, 2 * threads.ENOUGH, LARGE, 100 * LARGE):
-        for number in (1, 2, 3, 1000):
-            shares = threads.shares(size, number)
-            assert len(shares) == max(1, min(number, size // threads.ENOUGH, threads.MOST))
-            assert [s.start for s in shares] == [0, *(s.stop for s in shares[:-1])] and shares[-1].stop == size
-            assert all(s.start % threads.BLOCK == 0 for s in shares)
+    assert used == ([os.getpid()] * 2 if make is numba_per_parameter else [])
 
 
 def test_by_default_threads_are_those_of_the_process(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5}, raising=False)
-    assert len(threads.shares(LARGE, None)) == 2
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 6}, raising=False)
+    assert threads.usable() == 3
 
 
 FORKED = """

@@ -37,7 +37,7 @@ def numba_per_parameter(threads=None):
     Parameters
     ----------
     threads : int, optional
-        How many threads may share the loop over a large array: one of more than 262,144 elements. By default as many as
+        How many threads may share the loop over a large array: one of 2**20 elements or more. By default as many as
         the process may use when the step is called (its affinity, which ``taskset`` and batch systems set). What the
         step computes is the same to the bit for any number.
 
@@ -69,7 +69,7 @@ def cvm_simd(threads=None):
     Parameters
     ----------
     threads : int, optional
-        How many threads may share the loop over a large array: one of more than 262,144 elements. By default as many as
+        How many threads may share the loop over a large array: one of 2**18 elements or more. By default as many as
         the process may use when the step is called (its affinity, which ``taskset`` and batch systems set); one where
         there are no POSIX threads. What the step computes is the same to the bit for any number.
 

@@ -1,6 +1,7 @@
 """The linker of NUMBA_PER_PARAMETER."""
 
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -14,7 +15,9 @@ from pytensor.link.utils import raise_with_op
 from pytensor.scalar import ScalarType
 from pytensor.tensor.elemwise import Elemwise
 
-from symupdates.modes.threads import ENOUGH, MOST, checked, shares
+from symupdates.modes.threads import checked, usable
+
+PIECE = 2**19  # elements: half a millisecond of a loop such as Adam's, where another call takes some microseconds
 
 
 class PerParameterNumbaLinker(NumbaLinker):
@@ -99,16 +102,16 @@ def without_the_lock(function, key):
         "def loop(*arguments): return function(*arguments)",
         "loop",
         globals() | {"function": function},
-        cache_key=key and f"{key}_fastmath{int(config.numba__fastmath)}_without_the_lock",
+        cache_key=key and f"{key}_fastmath{int(config.numba__fastmath)}_nogil",
     )
     return numba_njit(caller, final_function=True, cache=key is not None, nogil=True)
 
 
 def in_shares(loop, node, threads):
-    """The loop of a node, all of whose results are in place, called for slices of large arrays by several threads.
+    """The loop of a node, all of whose results are in place, called for one piece of large arrays after the other.
 
-    A large array is seen as one row whatever the number of threads, for numba vectorises along rows, and the last
-    elements of a row are rounded in another way than the others.
+    Whoever computes a piece, one thread or several, computes the same to the bit. Arrays are seen as one row, for numba
+    vectorises along rows.
     """
     arrays = [k for k, v in enumerate(node.inputs) if not all(v.type.broadcastable)]
     results = [node.op.destroy_map[o][0] for o in range(len(node.outputs))]
@@ -117,19 +120,27 @@ def in_shares(loop, node, threads):
     def call(*arguments):
         whole = [arguments[k] for k in arrays]
         size, shape = whole[0].size, whole[0].shape
-        if size < 2 * ENOUGH or not all(x.shape == shape and x.flags.c_contiguous for x in whole):
+        if size < 2 * PIECE or not all(x.shape == shape and x.flags.c_contiguous for x in whole):
             return loop(*arguments)
         rows = {k: arguments[k].reshape(row) for k in arrays}
-        first, *others = (
-            [rows[k][..., share] if k in rows else x for k, x in enumerate(arguments)]
-            for share in shares(size, threads)
-        )
-        calls = [workers(os.getpid()).submit(loop, *each) for each in others]
+        pieces = deque(slice(start, start + PIECE) for start in range(0, size, PIECE))
+
+        def share():
+            while pieces:
+                try:
+                    piece = pieces.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                loop(*(rows[k][..., piece] if k in rows else x for k, x in enumerate(arguments)))
+
+        others = min(threads or usable(), size // PIECE) - 1
+        calls = [workers(os.getpid()).submit(share) for _ in range(others)]
         try:
-            loop(*first)
+            share()
         finally:
             for each in calls:
-                each.result()
+                if not each.cancel():  # it has begun
+                    each.result()
         return tuple(arguments[k] for k in results)
 
     return call
@@ -138,7 +149,7 @@ def in_shares(loop, node, threads):
 @cache
 def workers(process):
     """The threads of a process: those of its parent did not come along with it."""
-    return ThreadPoolExecutor(MOST, "symupdates")
+    return ThreadPoolExecutor(os.cpu_count(), "symupdates")
 
 
 def stages(fgraph):

@@ -10,11 +10,15 @@ from pytensor.scalar.basic import Composite, get_scalar_type
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.utils import hash_from_code
 
-from symupdates.modes.threads import BLOCK, ENOUGH, MOST, checked
+from symupdates.modes.threads import checked
 
 FAIL = "symupdates_fail"  # stands in the code of scalar operations that can raise an error
 UNUSUAL = {"float16", "complex64", "complex128"}  # of which PyTensor's C has its own ways
 POSIX = os.name == "posix"
+
+# A thread is started in 20 to 40 microseconds, in which a loop such as Adam's passes over fifty thousand elements: one
+# with fewer than these to do costs more than it saves.
+ENOUGH = 2**17
 
 
 class VectorizedLoops(GraphRewriter):
@@ -142,9 +146,8 @@ class VectorizedLoop(COp):
             "chars": " ".join(f"char *{p} = data[{k}];" for k, (p, _, _) in enumerate(arrays)),
             "steps": " ".join(f"{p} += steps[{k}];" for k, (p, _, _) in enumerate(arrays)),
             "threads": f"{name}_usable()" if self.threads is None else self.threads,
-            "block": BLOCK,
+            "block": 2**14,
             "enough": ENOUGH,
-            "most": MOST,
         }
 
     def c_code(self, node, name, inputs, outputs, sub):
@@ -277,22 +280,43 @@ static void %(name)s_strided(npy_intp n%(parameters)s, char **data, const npy_in
 static const npy_intp %(name)s_sizes[] = {%(sizes)s};
 
 struct %(name)s_job {
-    npy_intp start, stop;
     char *data[%(number)d];
     npy_intp strides[%(number)d][%(axes)d];
     %(fields)s
 };
 
-static void *%(name)s_share(void *given) {
-    %(name)s_job *job = (%(name)s_job *)given;
-    for (npy_intp at = job->start; at < job->stop; at += %(block)d) {
-        npy_intp n = job->stop - at < %(block)d ? job->stop - at : %(block)d;
-        %(name)s_block(n%(scalars)s%(shifted)s);
-    }
-    return NULL;
+// The k-th block of contiguous arrays: whoever computes it, by the same instructions.
+static void %(name)s_take(const %(name)s_job *job, npy_intp size, npy_intp k) {
+    npy_intp at = k * %(block)d;
+    %(name)s_block(size - at < %(block)d ? size - at : %(block)d%(scalars)s%(shifted)s);
 }
 
 #ifdef _POSIX_THREADS
+// Threads are started for one loop: a pool of OpenMP's would make a process that is forked later wait for ever. Each
+// takes the next block until there is none, so that nobody waits for a thread that the system has not yet let run.
+struct %(name)s_work {
+    %(name)s_job job;
+    npy_intp size, blocks, next, done, users;
+};
+
+static void %(name)s_leave(%(name)s_work *work) {
+    if (__atomic_sub_fetch(&work->users, 1, __ATOMIC_ACQ_REL) == 0) free(work);
+}
+
+static void %(name)s_share(%(name)s_work *work) {
+    npy_intp k;
+    while ((k = __atomic_fetch_add(&work->next, 1, __ATOMIC_RELAXED)) < work->blocks) {
+        %(name)s_take(&work->job, work->size, k);
+        __atomic_fetch_add(&work->done, 1, __ATOMIC_RELEASE);
+    }
+}
+
+static void *%(name)s_thread(void *work) {
+    %(name)s_share((%(name)s_work *)work);
+    %(name)s_leave((%(name)s_work *)work);
+    return NULL;
+}
+
 static npy_intp %(name)s_usable() {
 #ifdef CPU_COUNT
     cpu_set_t usable;
@@ -301,33 +325,35 @@ static npy_intp %(name)s_usable() {
     return sysconf(_SC_NPROCESSORS_ONLN);
 }
 
-// Threads that live as long as the loop: those of OpenMP make a process that is forked later wait for ever.
-static void %(name)s_in_threads(const %(name)s_job *job, npy_intp size) {
-    npy_intp number = size / %(enough)d, blocks = (size + %(block)d - 1) / %(block)d;
-    npy_intp most = number > 1 ? %(threads)s : 1;
-    if (most > %(most)d) most = %(most)d;
-    if (number > most) number = most;
-    if (number < 1) number = 1;
-    %(name)s_job jobs[%(most)d];
-    pthread_t threads[%(most)d];
-    bool started[%(most)d];
-    for (npy_intp k = number - 1; k >= 0; --k) {
-        jobs[k] = *job;
-        jobs[k].start = blocks * k / number * %(block)d;
-        jobs[k].stop = k == number - 1 ? size : blocks * (k + 1) / number * %(block)d;
-        started[k] = k && pthread_create(&threads[k], NULL, %(name)s_share, &jobs[k]) == 0;
-        if (!started[k]) %(name)s_share(&jobs[k]);
+static bool %(name)s_in_threads(const %(name)s_job *job, npy_intp size, npy_intp blocks) {
+    npy_intp threads = size / %(enough)d, most = threads > 1 ? %(threads)s : 1;
+    if (threads > most) threads = most;
+    if (threads < 2) return false;
+    %(name)s_work *work = (%(name)s_work *)malloc(sizeof(%(name)s_work));
+    if (!work) return false;
+    *work = {*job, size, blocks, 0, 0, threads};
+    pthread_attr_t detached;
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    for (npy_intp k = 1; k < threads; ++k) {
+        pthread_t thread;
+        if (pthread_create(&thread, &detached, %(name)s_thread, work)) %(name)s_leave(work);
     }
-    for (npy_intp k = 1; k < number; ++k)
-        if (started[k]) pthread_join(threads[k], NULL);
+    pthread_attr_destroy(&detached);
+    %(name)s_share(work);
+    while (__atomic_load_n(&work->done, __ATOMIC_ACQUIRE) < blocks) sched_yield();
+    %(name)s_leave(work);
+    return true;
 }
 #else
-static void %(name)s_in_threads(%(name)s_job *job, npy_intp size) {
-    job->start = 0;
-    job->stop = size;
-    %(name)s_share(job);
-}
+static bool %(name)s_in_threads(const %(name)s_job *job, npy_intp size, npy_intp blocks) { return false; }
 #endif
+
+static void %(name)s_over_blocks(const %(name)s_job *job, npy_intp size) {
+    npy_intp blocks = (size + %(block)d - 1) / %(block)d;
+    if (!%(name)s_in_threads(job, size, blocks))
+        for (npy_intp k = 0; k < blocks; ++k) %(name)s_take(job, size, k);
+}
 
 // Row by row, along the axis of the smallest stride.
 static void %(name)s_over_axes(const %(name)s_job *job, const npy_intp *shape, bool apart) {
@@ -377,11 +403,11 @@ static bool %(name)s_apart(const %(name)s_job *job, const npy_intp *shape) {
     return true;
 }
 
-static void %(name)s_run(%(name)s_job *job, const npy_intp *shape, bool contiguous) {
+static void %(name)s_run(const %(name)s_job *job, const npy_intp *shape, bool contiguous) {
     npy_intp size = PyArray_MultiplyList(shape, %(axes)d);
     if (size == 0) return;
     bool apart = %(name)s_apart(job, shape);
-    if (contiguous && apart) %(name)s_in_threads(job, size);
+    if (contiguous && apart) %(name)s_over_blocks(job, size);
     else %(name)s_over_axes(job, shape, apart);
 }
 
