@@ -34,12 +34,10 @@ class VectorizedLoops(GraphRewriter):
         self.threads = checked(threads)
 
     def apply(self, fgraph):
-        replacements = []
         for node in fgraph.toposort():
             if type(node.op) is Elemwise and can_be_vectorized(node):
                 loop = VectorizedLoop(node.op, self.threads).make_node(*node.inputs)
-                replacements += zip(node.outputs, loop.outputs, strict=True)
-        fgraph.replace_all_validate(replacements, reason="vectorize loops")
+                fgraph.replace_all(list(zip(node.outputs, loop.outputs, strict=True)), reason="vectorize loops")
 
 
 def can_be_vectorized(node):
