@@ -4,6 +4,7 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from math import prod
 
 import numpy as np
 from pytensor.configdefaults import config
@@ -85,9 +86,11 @@ class PerParameterNumbaLinker(NumbaLinker):
         return [thunk], [loops[0]], calls[0][1]
 
     def compile_loop(self, function, key, node):
-        if not isinstance(node.op, Elemwise) or len(node.op.destroy_map) < len(node.outputs):
+        shape = node.outputs[0].type.shape
+        small = None not in shape and prod(shape) < 2 * PIECE
+        if small or not isinstance(node.op, Elemwise) or len(node.op.destroy_map) < len(node.outputs):
             return self.jit_compile((function, key))
-        return in_shares(without_the_lock(function, key), node, self.threads)
+        return in_pieces(without_the_lock(function, key), node, self.threads)
 
 
 def without_the_lock(function, key):
@@ -107,7 +110,7 @@ def without_the_lock(function, key):
     return numba_njit(caller, final_function=True, cache=key is not None, nogil=True)
 
 
-def in_shares(loop, node, threads):
+def in_pieces(loop, node, threads):
     """The loop of a node, all of whose results are in place, called for one piece of large arrays after the other.
 
     Whoever computes a piece, one thread or several, computes the same to the bit. Arrays are seen as one row, for numba
@@ -118,9 +121,10 @@ def in_shares(loop, node, threads):
     row = (*(1,) * (node.outputs[0].type.ndim - 1), -1)
 
     def call(*arguments):
-        whole = [arguments[k] for k in arrays]
-        size, shape = whole[0].size, whole[0].shape
-        if size < 2 * PIECE or not all(x.shape == shape and x.flags.c_contiguous for x in whole):
+        size, shape = arguments[arrays[0]].size, arguments[arrays[0]].shape
+        if size < 2 * PIECE:
+            return loop(*arguments)
+        if not all(arguments[k].shape == shape and arguments[k].flags.c_contiguous for k in arrays):
             return loop(*arguments)
         rows = {k: arguments[k].reshape(row) for k in arrays}
         pieces = deque(slice(start, start + PIECE) for start in range(0, size, PIECE))
