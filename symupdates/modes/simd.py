@@ -80,6 +80,9 @@ class VectorizedLoop(COp):
     def __str__(self):
         return f"{type(self).__name__}{{{self.elemwise}}}"
 
+    def prepare_node(self, *args, **kwargs):
+        self.elemwise.prepare_node(*args, **kwargs)
+
     def perform(self, node, inputs, output_storage):
         self.elemwise.perform(node, inputs, output_storage)
 
@@ -359,7 +362,7 @@ static void %(name)s_over_axes(const %(name)s_job *job, const npy_intp *shape, b
     npy_intp by_axis[%(axes)d], at[%(axes)d] = {0}, steps[%(number)d];
     char *data[%(number)d];
     for (int a = 0; a < %(axes)d; ++a) {
-        npy_intp stride = shape[a] == 1 ? NPY_MAX_INTP : labs(job->strides[%(main)d][a]);
+        npy_intp stride = shape[a] == 1 ? NPY_MAX_INTP : llabs(job->strides[%(main)d][a]);
         int b = a;
         for (; b > 0 && by_axis[order[b - 1]] >= stride; --b) order[b] = order[b - 1];
         order[b] = a;
