@@ -62,7 +62,7 @@ same mode for another number.
 
 
 def cvm_simd(threads=None):
-    """The mode ``"CVM"`` with vectorised updates, and with so many threads.
+    """The mode ``"CVM"`` with vectorised loops, and with so many threads.
 
     See :data:`CVM_SIMD`.
 
@@ -86,11 +86,12 @@ def cvm_simd(threads=None):
 
 
 CVM_SIMD = cvm_simd()
-"""The mode ``"CVM"``, the C backend, with the loops that update parameters and state in place vectorised.
+"""The mode ``"CVM"``, the C backend, with vectorised loops: a step at the speed of memory.
 
-Each of these loops becomes a function of its own, in which the compiler vectorises over contiguous arrays, with
-constants in the dtype of the model; large arrays are shared by threads, see :func:`cvm_simd`. Strided arrays are passed
-over as ``"CVM"`` does, an element at a time. It is quicker to compile than ``"CVM"``, whose code for a loop is longer.
+Each loop over elements, such as the one that updates a parameter and its state in place, becomes a function of its own,
+in which the compiler vectorises over contiguous arrays, or contiguous rows, with constants in the dtype of the model;
+large arrays are shared by threads, see :func:`cvm_simd`. Other arrays are passed over by their strides, an element at a
+time, as ``"CVM"`` does. It takes as long to compile as ``"CVM"``. The loops inside a scan are left to PyTensor.
 
 The numbers are those of ``"CVM"`` but for rounding: a model in float32 computes in float32, where ``"CVM"`` computes
 in double whatever has a constant in it; in float64 there may be a last digit of difference, where a product is fused
