@@ -1,6 +1,11 @@
-"""Our modes: donated arrays on JAX, loops apart on NUMBA."""
+"""Our modes: donated arrays on JAX, loops apart on NUMBA, vectorised loops in C; threads."""
 
+import copy
+import os
+import pickle
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytensor
@@ -8,11 +13,24 @@ import pytensor.tensor as pt
 import pytest
 from conftest import HAVE_JAX
 from helpers import STEPS, call, make_param, rules, values
+from pytensor.compile.mode import get_mode
+from pytensor.graph.fg import FunctionGraph
+from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.special import log_softmax
 from table import ROWS
 
 import symupdates as su
-from symupdates.modes import JAX_DONATED, NUMBA_PER_PARAMETER, PerParameterNumbaLinker, stages
+from symupdates.modes import (
+    CVM_SIMD,
+    JAX_DONATED,
+    NUMBA_PER_PARAMETER,
+    PerParameterNumbaLinker,
+    cvm_simd,
+    numba_per_parameter,
+    per_parameter,
+    simd,
+    threads,
+)
 
 needs_jax = pytest.mark.skipif(not HAVE_JAX, reason="JAX is not installed")
 
@@ -204,7 +222,7 @@ def test_what_is_read_of_a_loop_comes_after_it():
     loss = pt.add(*((p**2).sum() for p in params))
     updates = su.momentum(loss, params, su.schedules.inverse_time_decay(0.25, 1.0))
     step = pytensor.function([], loss, updates=updates, mode=NUMBA_PER_PARAMETER)
-    before, loops, _ = stages(step.maker.fgraph)
+    before, loops, _ = per_parameter.stages(step.maker.fgraph)
     assert len(loops) == 6 and before
     losses = [step() for _ in range(3)]
     start = 6 * (1 + 4 + 9 + 16 + 25 + 36)
@@ -232,7 +250,7 @@ def test_a_loop_that_reads_what_waits_for_a_loop_waits_too():
     written = pt.set_subtensor(E[1], 7.0)
     updates = {E: written, p: p + E, q: q + written}
     step = pytensor.function([], [], updates=updates, mode=NUMBA_PER_PARAMETER)
-    assert [len(nodes) for nodes in stages(step.maker.fgraph)] == [0, 1, 2]
+    assert [len(nodes) for nodes in per_parameter.stages(step.maker.fgraph)] == [0, 1, 2]
     step()
     np.testing.assert_array_equal(p.get_value(), np.full((3, 2), 3.0))
     np.testing.assert_array_equal(q.get_value(), [[4, 4], [10, 10], [4, 4]])
@@ -282,3 +300,212 @@ def test_errors_change_nothing():
     with pytest.raises(ValueError, match="incompatible shape in axis 0"):
         step(np.ones(4))
     np.testing.assert_array_equal(p.get_value(), np.ones(3))
+
+
+# --- CVM_SIMD ---------------------------------------------------------------------------------------------------------
+
+
+def loops(step):
+    return [node for node in step.maker.fgraph.apply_nodes if isinstance(node.op, simd.VectorizedLoop)]
+
+
+def quotient(p, q):
+    """Updates that are the same to the bit by any compiler that computes them in their own dtype."""
+    root = pt.sqrt(q)
+    return {p: p / (root + np.asarray(10.1, p.dtype)), q: root}
+
+
+def stepped(p, q):
+    """The same in NumPy."""
+    return p / (np.sqrt(q) + p.dtype.type(10.1)), np.sqrt(q)
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def pair(request):
+    """Two arrays, and the function that steps them."""
+    p, q = (pytensor.shared(np.ones((1, 1, 1), request.param), name=name) for name in "pq")
+    return p, q, pytensor.function([], [], updates=quotient(p, q), mode=CVM_SIMD)
+
+
+def as_they_are(x, y):
+    return x, y
+
+
+LAYOUTS = {
+    "contiguous": as_they_are,
+    "fortran": lambda x, y: (np.asfortranarray(x), np.asfortranarray(y)),
+    "of two orders": lambda x, y: (np.asfortranarray(x), y),
+    "strided": lambda x, y: (x[::2, ::3, ::2], y[::-2, ::-3, ::-2]),
+    "of one column": lambda x, y: (x[:, :, :1], y[:, :, 2:3]),
+    "rows": lambda x, y: (x[1:3, 2:], y[2:4, :-2]),
+    "one element": lambda x, y: (x[:1, :1, :1], y[:1, :1, :1]),
+    "empty": lambda x, y: (x[:, :0], y[:, :0]),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_updated_in_place(pair, layout):
+    """In the arithmetic of its dtype, to the bit: by a constant in double, many elements in float32 would differ."""
+    p, q, step = pair
+    rng = np.random.default_rng(0)
+    arrays = LAYOUTS[layout](*(rng.uniform(1, 2, (6, 15, 35)).astype(p.dtype) for _ in range(2)))
+    expected = stepped(*arrays)
+    assert len(loops(step)) == 1
+    for v, array in zip((p, q), arrays, strict=True):
+        v.set_value(array, borrow=True)
+    step()
+    for v, array, value in zip((p, q), arrays, expected, strict=True):
+        assert v.get_value(borrow=True) is array
+        np.testing.assert_array_equal(array, value)
+
+
+def test_unequal_shapes_change_nothing(pair):
+    p, q, step = pair
+    for shape, message in (((2, 4, 1), "Input dimension mismatch"), ((2, 1, 1), "Runtime broadcasting not allowed")):
+        p.set_value(np.ones((2, 3, 1), p.dtype))
+        q.set_value(np.ones(shape, p.dtype))
+        with pytest.raises(ValueError, match=message):
+            step()
+        assert (p.get_value() == 1).all() and (q.get_value() == 1).all()
+
+
+def test_functions_are_copied_and_pickled(pair):
+    p, q, step = pair
+    p.set_value(np.full((2, 2, 2), 2, p.dtype))
+    q.set_value(np.full((2, 2, 2), 1, p.dtype))
+    for copied in (copy.deepcopy(step), pickle.loads(pickle.dumps(step))):
+        assert len(loops(copied)) == 1
+        copied()
+        values = [x.storage[0] for x in copied.input_storage]
+        for value, expected in zip(values, stepped(*(v.get_value() for v in (p, q))), strict=True):
+            np.testing.assert_array_equal(value, expected)
+
+
+def test_memory_that_two_arrays_share_is_read_in_order():
+    """As by "CVM": each element is added to the one before it, which was changed just before."""
+    memory = np.arange(100.0)
+    p = pytensor.shared(memory[1:], name="p", borrow=True)
+    g = pt.dvector("g")
+    step = pytensor.function([pytensor.In(g, borrow=True)], [], updates={p: p + g}, mode=CVM_SIMD)
+    assert len(loops(step)) == 1
+    step(memory[:-1])
+    np.testing.assert_array_equal(memory, np.arange(100.0).cumsum())
+
+
+def test_what_is_broadcast_new_or_a_whole_number():
+    """Scalars of other dtypes, rows, and a result that is read by others, which PyTensor fuses with the update."""
+    p = pytensor.shared(np.arange(6.0).reshape(2, 3), name="p", shape=(2, 3))
+    row = pytensor.shared(np.array([1.0, 2.0, 4.0]), name="row", shape=(3,))
+    n, held = pytensor.shared(np.asarray(2), name="n"), pt.bscalar("held")
+    updates = {p: pt.switch(held, p, p * n - row), n: n + 1}
+    step = pytensor.function([held], (p**2).sum(), updates=updates, mode=CVM_SIMD)
+    assert len(loops(step)) == 1
+    assert step(1) == 55 and step(0) == 55
+    np.testing.assert_array_equal(p.get_value(), [[-1, 1, 2], [8, 10, 11]])
+    assert n.get_value() == 4
+
+
+def test_what_is_left_to_pytensor():
+    """What has one element for good, dtypes that C does not have, and operations that raise errors."""
+    x, y = pt.dvector("x"), pt.lvector("y")
+    alone = [pt.dscalar() * 3, pt.tensor(shape=(1, 1), dtype="float64") * 3, x.astype("float16"), x + 1j, y // y]
+    graph = FunctionGraph(outputs=[*alone, x / 3, y + y, pt.switch(y > 3, pt.exp(x / 3), 0.0)], clone=False)
+    simd.VectorizedLoops().rewrite(graph)
+    left = [not isinstance(v.owner.op, simd.VectorizedLoop) for v in graph.outputs]
+    assert left == [True] * len(alone) + [False] * 3
+    assert sum(isinstance(node.op, simd.VectorizedLoop) for node in graph.apply_nodes) == 6
+
+
+@pytest.mark.ci
+@rules(pytest.mark.full, rows=[row for row in ROWS if row.name in ("sgd", "adam", "amsgrad", "lion")], kinds={"adam"})
+def test_numbers_are_those_of_cvm(row):
+    """Of float64 and float32 parameters, with a scheduled rate."""
+    g = pt.tensor("g", shape=row.shape, dtype="float64")
+    dicts, steps = [], []
+    for mode in ("CVM", CVM_SIMD):
+        params = [make_param(row.shape, dtype, dtype) for dtype in ("float64", "float32")]
+        dicts.append(call(row, [g, g], params, learning_rate=su.schedules.inverse_time_decay(0.125, 0.5)))
+        steps.append(pytensor.function([g], [], updates=dicts[-1], mode=mode))
+    left = [node for node in steps[1].maker.fgraph.apply_nodes if type(node.op) is Elemwise]
+    assert loops(steps[1]) and all(simd.is_scalar(node.outputs[0]) for node in left)
+    for given in row.gradients(STEPS, row.shape):
+        for step in steps:
+            step(given)
+    for v, one, other in zip(dicts[0], *map(values, dicts), strict=True):
+        tolerance = 1e-13 if v.dtype == "float64" else 1e-5
+        np.testing.assert_allclose(other, one, rtol=tolerance, atol=tolerance, err_msg=v.name)
+
+
+@pytest.mark.ci
+def test_the_debugger_finds_nothing():
+    """That it overwrites what it says, and gives what Python gives."""
+    p, q = (pytensor.shared(np.full((2, 3), value), name=name) for name, value in (("p", 2.0), ("q", 1.0)))
+    debugger = type(get_mode("DebugMode"))(optimizer=CVM_SIMD.provided_optimizer)
+    step = pytensor.function([], [], updates=quotient(p, q), mode=debugger)
+    expected = stepped(p.get_value(), q.get_value())
+    step()
+    assert len(loops(step)) == 1
+    for v, value in zip((p, q), expected, strict=True):
+        np.testing.assert_array_equal(v.get_value(), value)
+
+
+# --- Threads ----------------------------------------------------------------------------------------------------------
+
+LARGE = 3 * per_parameter.PIECE + 12345
+
+
+@pytest.mark.parametrize("make", [cvm_simd, numba_per_parameter], ids=["C", "numba"])
+def test_any_number_of_threads_computes_the_same(make, monkeypatch):
+    """To the bit, in a vector and in a matrix of rows that are no multiple of a vector's length."""
+    workers, used = per_parameter.workers, []
+    monkeypatch.setattr(per_parameter, "workers", lambda process: used.append(process) or workers(process))
+    rng = np.random.default_rng(0)
+    start = [rng.uniform(1, 2, (1 + LARGE // 1003, 1003)).astype("float32") for _ in range(2)]
+    expected = stepped(*start)
+    for number in (1, 3):
+        p, q = (pytensor.shared(value.copy(), name=name) for name, value in zip("pq", start, strict=True))
+        pytensor.function([], [], updates=quotient(p, q), mode=make(number))()
+        results = [v.get_value() for v in (p, q)]
+        if number == 1:
+            alone = results
+        for one, result, value in zip(alone, results, expected, strict=True):
+            assert one.tobytes() == result.tobytes()
+            np.testing.assert_allclose(result, value, rtol=1e-6)
+    assert used == ([os.getpid()] * 2 if make is numba_per_parameter else [])
+
+
+def test_by_default_threads_are_those_of_the_process(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 6}, raising=False)
+    assert threads.usable() == 3
+
+
+FORKED = """
+import os, signal, sys
+import numpy as np, pytensor, pytensor.tensor as pt
+from symupdates.modes import cvm_simd, numba_per_parameter
+p = pytensor.shared(np.ones({size}), name="p")
+steps = [pytensor.function([], [], updates={{p: p * 2}}, mode=mode(3)) for mode in (cvm_simd, numba_per_parameter)]
+for step in steps: step()
+if (child := os.fork()) == 0:
+    signal.alarm(60)
+    for step in steps: step()
+    os._exit(int((p.get_value() != 16).any()))
+sys.exit(os.waitpid(child, 0)[1] != 0)
+"""
+
+
+@pytest.mark.ci
+@pytest.mark.once
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_forked_process_goes_on():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED.format(size=LARGE)], check=True)
+
+
+@pytest.mark.parametrize("make", [cvm_simd, numba_per_parameter])
+def test_numbers_of_threads_that_there_are_not(make):
+    for number in (0, -1):
+        with pytest.raises(ValueError, match=f"threads is at least 1.* not {number}"):
+            make(number)
+    for number in (2.0, "2", True):
+        with pytest.raises(TypeError, match=f"threads is a number of threads.* not {number!r}"):
+            make(number)

@@ -264,19 +264,20 @@ def by_hand(rule, p, g):
     def step():
         nonlocal t
         t += 1
-        rule.loop(p, g, *state, *map(np.float32, rule.scalars(t)))
+        rule.loop(p, g, *state, *map(p.dtype.type, rule.scalars(t)))
 
     return step, lambda: p
 
 
 def in_mode(mode):
-    """The contestant that is symupdates in one of the modes."""
+    """The contestant that is symupdates in a mode, or in one of ``MODES`` by its name."""
 
     def make(rule, p, g):
         p = pytensor.shared(p, name="p")
         gradient = pt.tensor("g", dtype=p.dtype, shape=(None,) * g.ndim)
         updates = getattr(symupdates, rule.name)([gradient], [p], **rule.hyper)
-        function = pytensor.function([gradient], [], updates=updates, mode=MODES[mode], trust_input=True)
+        compiled = MODES[mode] if isinstance(mode, str) else mode
+        function = pytensor.function([gradient], [], updates=updates, mode=compiled, trust_input=True)
         return when_done(function, [on_device(mode, g)], p), lambda: np.asarray(p.get_value())
 
     return make
@@ -284,7 +285,7 @@ def in_mode(mode):
 
 def on_device(mode, array):
     """An array as a function of that mode takes it without a copy."""
-    if not mode.startswith("JAX"):
+    if not isinstance(mode, str) or not mode.startswith("JAX"):
         return array
     import jax
 
@@ -350,11 +351,11 @@ CONTESTANTS = {
 }
 
 
-def example(size):
+def example(size, dtype="float32"):
     """A parameter and a gradient for them."""
     rng = np.random.default_rng(0)
-    p = rng.uniform(-0.1, 0.1, size).astype("float32")
-    g = (rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size)).astype("float32")
+    p = rng.uniform(-0.1, 0.1, size).astype(dtype)
+    g = (rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size)).astype(dtype)
     return p, g
 
 

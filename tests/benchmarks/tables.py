@@ -17,7 +17,7 @@ def pytest_addoption(parser):
     group = parser.getgroup("symupdates benchmarks")
     group.addoption("--quick", action="store_true", help="small sizes and few rounds: does everything run?")
     group.addoption("--parameters", default="10,40", help="the numbers of parameters to compile, such as 10,40,100,300")
-    group.addoption("--elements", type=int, help="the size on the device: 10**8 by default, 10**6 with --quick")
+    group.addoption("--elements", type=int, help="the size on the device, and by threads, in the place of their own")
 
 
 @pytest.fixture

@@ -1,61 +1,24 @@
-"""Compilation modes for training, to be given to ``pytensor.function(..., mode=...)``."""
+"""The linker of NUMBA_PER_PARAMETER."""
+
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from math import prod
 
 import numpy as np
-from pytensor.compile.mode import Mode, get_mode
+from pytensor.configdefaults import config
 from pytensor.graph.basic import Constant, clone_get_equiv
 from pytensor.graph.destroyhandler import DestroyHandler
 from pytensor.graph.fg import FunctionGraph
-from pytensor.link.jax.linker import JAXLinker
 from pytensor.link.numba.linker import NumbaLinker
 from pytensor.link.utils import raise_with_op
 from pytensor.scalar import ScalarType
-from pytensor.tensor.math import Prod, Sum
+from pytensor.tensor.elemwise import Elemwise
 
-__all__ = ["JAX_DONATED", "NUMBA_PER_PARAMETER", "DonatingJAXLinker", "PerParameterNumbaLinker"]
+from symupdates.modes.threads import checked, usable
 
-
-class DonatingJAXLinker(JAXLinker):
-    """PyTensor's linker for JAX, with the old values of all that is updated donated, and sums of their own dtype.
-
-    XLA then writes the new values into the memory of the old ones, where it would else allocate, and fill, memory for
-    all parameters and state at every call. PyTensor's linker gives a sum the dtype it accumulates in, double for single
-    precision, without accumulating in it; all that is computed from the sum, such as the gradients behind a softmax,
-    would be of double precision.
-    """
-
-    def make_all(self, *args, **kwargs):
-        for node in list(self.fgraph.apply_nodes):
-            if isinstance(node.op, Sum | Prod) and node.op.acc_dtype != node.outputs[0].dtype:
-                in_own_dtype = node.op.clone(acc_dtype=node.outputs[0].dtype)
-                self.fgraph.replace(node.outputs[0], in_own_dtype(*node.inputs), reason="accumulate in its own dtype")
-        return super().make_all(*args, **kwargs)
-
-    def fgraph_convert(self, fgraph, **kwargs):
-        converted = super().fgraph_convert(fgraph, **kwargs)
-        self.donated = tuple(sorted(set(fgraph.update_mapping.values()) - set(self.scalar_shape_inputs)))
-        return converted
-
-    def jit_compile(self, fn):
-        import jax  # only when a function is compiled: JAX is optional
-
-        static = self.scalar_shape_inputs
-        jitted = jax.jit(fn, static_argnums=static, donate_argnums=self.donated)
-        if not static:
-            return jitted
-        return lambda *args: jitted(*(int(x) if i in static else x for i, x in enumerate(args)))
-
-
-JAX_DONATED = Mode(DonatingJAXLinker(), get_mode("JAX").provided_optimizer)
-"""The mode ``"JAX"`` with donation: a step at the speed of memory.
-
-The numbers are the same but for the rounding of float32: a model in float32 computes in float32 throughout. By
-``"JAX"`` alone, where floatX is float64, a sum comes out in double precision, and so does what depends on it: with a
-softmax, all gradients.
-
-The arrays that a step has replaced are gone: values taken by ``get_value(borrow=True)`` before it raise an error when
-they are read after. ``get_value()``, checkpoints and averages take copies and are not concerned. Two shared variables
-must not hold one JAX array, as after ``b.set_value(a.get_value(borrow=True), borrow=True)``.
-"""
+PIECE = 2**19  # elements: half a millisecond of a loop such as Adam's, where another call takes some microseconds
 
 
 class PerParameterNumbaLinker(NumbaLinker):
@@ -65,8 +28,17 @@ class PerParameterNumbaLinker(NumbaLinker):
     that go in and out: minutes for a hundred parameters. A loop that changes a parameter and its state in place is here
     a function of its own, called after what it depends on and before what reads its results, such as the sum of a
     penalty's squares, with which PyTensor fuses it. Parameters of the same type that are trained by the same rule share
-    it.
+    it. A large array is cut into slices that threads share.
+
+    Parameters
+    ----------
+    threads : int, optional
+        How many threads may share a large array; by default as many as the process may use when it is called.
     """
+
+    def __init__(self, *args, threads=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.threads = checked(threads)
 
     def create_jitable_thunk(self, compute_map, order, input_storage, output_storage, storage_map):
         from pytensor.link.numba.dispatch.basic import numba_funcify_ensure_cache  # numba is optional
@@ -92,10 +64,10 @@ class PerParameterNumbaLinker(NumbaLinker):
         add_stage(before, unchanged + read_outside(before, fgraph))
         for node in loops:
             function, key = numba_funcify_ensure_cache(node.op, node=node, **storages)
-            key = (key, *(v.type for v in node.inputs)) if key else node
-            if key not in functions:
-                functions[key] = self.jit_compile((function, key))
-            add(node, functions[key], node.inputs, node.outputs)
+            kind = (key, *(v.type for v in node.inputs)) if key else node
+            if kind not in functions:
+                functions[kind] = self.compile_loop(function, key, node)
+            add(node, functions[kind], node.inputs, node.outputs)
         add_stage(after, read_outside(after, fgraph))
 
         def thunk():
@@ -112,6 +84,76 @@ class PerParameterNumbaLinker(NumbaLinker):
         thunk.outputs = [storage_map[v] for v in fgraph.outputs]
         thunk.lazy = False
         return [thunk], [loops[0]], calls[0][1]
+
+    def compile_loop(self, function, key, node):
+        shape = node.outputs[0].type.shape
+        small = None not in shape and prod(shape) < 2 * PIECE
+        if small or not isinstance(node.op, Elemwise) or len(node.op.destroy_map) < len(node.outputs):
+            return self.jit_compile((function, key))
+        return in_pieces(without_the_lock(function, key), node, self.threads)
+
+
+def without_the_lock(function, key):
+    """A function of numba's, compiled to be called from Python and to leave the interpreter to other threads.
+
+    It has a key of its own, since numba's cache would give it what was compiled to keep the lock.
+    """
+    from pytensor.link.numba.cache import compile_numba_function_src
+    from pytensor.link.numba.dispatch.basic import numba_njit
+
+    caller = compile_numba_function_src(
+        "def loop(*arguments): return function(*arguments)",
+        "loop",
+        globals() | {"function": function},
+        cache_key=key and f"{key}_fastmath{int(config.numba__fastmath)}_nogil",
+    )
+    return numba_njit(caller, final_function=True, cache=key is not None, nogil=True)
+
+
+def in_pieces(loop, node, threads):
+    """The loop of a node, all of whose results are in place, called for one piece of large arrays after the other.
+
+    Whoever computes a piece, one thread or several, computes the same to the bit. Arrays are seen as one row, for numba
+    vectorises along rows.
+    """
+    arrays = [k for k, v in enumerate(node.inputs) if not all(v.type.broadcastable)]
+    results = [node.op.destroy_map[o][0] for o in range(len(node.outputs))]
+    row = (*(1,) * (node.outputs[0].type.ndim - 1), -1)
+
+    def call(*arguments):
+        size, shape = arguments[arrays[0]].size, arguments[arrays[0]].shape
+        if size < 2 * PIECE:
+            return loop(*arguments)
+        if not all(arguments[k].shape == shape and arguments[k].flags.c_contiguous for k in arrays):
+            return loop(*arguments)
+        rows = {k: arguments[k].reshape(row) for k in arrays}
+        pieces = deque(slice(start, start + PIECE) for start in range(0, size, PIECE))
+
+        def share():
+            while pieces:
+                try:
+                    piece = pieces.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                loop(*(rows[k][..., piece] if k in rows else x for k, x in enumerate(arguments)))
+
+        others = min(threads or usable(), size // PIECE) - 1
+        calls = [workers(os.getpid()).submit(share) for _ in range(others)]
+        try:
+            share()
+        finally:
+            for each in calls:
+                if not each.cancel():  # it has begun
+                    each.result()
+        return tuple(arguments[k] for k in results)
+
+    return call
+
+
+@cache
+def workers(process):
+    """The threads of a process: those of its parent did not come along with it."""
+    return ThreadPoolExecutor(os.cpu_count(), "symupdates")
 
 
 def stages(fgraph):
@@ -161,7 +203,3 @@ def part(nodes, results):
 def scalar_type(variable):
     """What makes the number that numba returns, a Python float, one of the right dtype again; None for an array."""
     return np.dtype(variable.type.dtype).type if isinstance(variable.type, ScalarType) else None
-
-
-NUMBA_PER_PARAMETER = Mode(PerParameterNumbaLinker(), get_mode("NUMBA").provided_optimizer)
-"""The mode ``"NUMBA"`` for models of many parameters, from about twenty on: compiled in a fraction of the time."""
