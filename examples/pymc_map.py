@@ -114,9 +114,10 @@ def compare(build, mode):
         start = time.perf_counter()
         run = MAP(compile_kwargs={"mode": mode}).fit(tol=1e-8, progressbar=False)
         ours, our_time = run.estimate(), time.perf_counter() - start
+        in_mode = {} if pm.__version__.startswith("5") else {"compile_kwargs": {"mode": mode}}  # PyMC 5 takes none
         start = time.perf_counter()
         with warnings.catch_warnings(action="ignore"):  # of what a later PyMC will return
-            theirs = pm.find_MAP(tol=1e-8, progressbar=False, compile_kwargs={"mode": mode})
+            theirs = pm.find_MAP(tol=1e-8, progressbar=False, **in_mode)
         their_time = time.perf_counter() - start
     height = model.compile_logp(jacobian=False, mode="FAST_COMPILE")
     names = [v.name for v in model.value_vars]
