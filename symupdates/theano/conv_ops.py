@@ -23,8 +23,8 @@ Op                       computes
 to run the Ops when a function is first compiled for them, and not imported before: Numba gathers the windows of one
 image after the other for the same product, JAX has ``lax.conv_general_dilated`` and ``lax.reduce_window``.
 
-Ops that need a shape take a tensor that has it, and none has ``infer_shape``: to JAX the shape of an array is known,
-and one that was computed from other shapes is not.
+Ops that need a shape take a tensor that has it, and ``infer_shape`` computes none, but passes on the lengths that are
+those of an input: to JAX the shape of an array is known, and one that was computed from other shapes is not.
 """
 
 from math import prod
@@ -38,6 +38,7 @@ from pytensor.graph.basic import Apply, Constant
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import GraphRewriter
 from pytensor.scalar import upcast
+from pytensor.tensor.shape import Shape_i
 
 __all__ = ["Correlate", "CorrelateByFilters", "CorrelateByInputs", "Pool", "PoolMaxima", "PoolSpread"]
 
@@ -190,6 +191,10 @@ class Correlate(Correlation):
         y = np.matmul(w.reshape(self.groups, filters // self.groups, -1), windows)
         outputs[0][0] = y.reshape(n, filters, *lengths)
 
+    def infer_shape(self, *args):  # PyTensor 3.3 has no graph in front
+        *_, node, (x_shape, w_shape) = args
+        return [own_lengths(node, (x_shape[0], w_shape[0]))]
+
     def pullback(self, inputs, outputs, cotangents):
         (x, w), (dy,) = inputs, cotangents
         return [self.sibling(CorrelateByInputs)(dy, w, x), self.sibling(CorrelateByFilters)(dy, x, w)]
@@ -266,6 +271,12 @@ class CorrelateByFilters(Correlation):
 
 def first_known(*lengths):
     return next((n for n in lengths if n is not None), None)
+
+
+def own_lengths(node, leading):
+    """A result's shape: of the leading axes as it is given, of the others what is found when the result is there."""
+    (z,) = node.outputs
+    return (*leading, *(Shape_i(i)(z) for i in range(len(leading), z.ndim)))
 
 
 def padded(x, padding, value=0):
@@ -433,6 +444,10 @@ class Pool(Pooling):
         for element in others:
             join(z, element, out=z)
         outputs[0][0] = self.averaged(z, places, size, stride, pad, lengths)
+
+    def infer_shape(self, *args):
+        *_, node, (x_shape, *_) = args
+        return [own_lengths(node, x_shape[: -self.ndim])]
 
     def pullback(self, inputs, outputs, cotangents):
         (x, *vectors), (z,), (dz,) = inputs, outputs, cotangents
