@@ -390,7 +390,7 @@ def test_static_shapes_and_dtypes():
 
 
 def test_how_many_images_and_filters_there_are_is_known_before_anything_is_computed():
-    """A length that is only found in a result is asked of the result as it was before rewriting, which is done again."""
+    """A length that is found in a result is asked of that before it is rewritten, which is computed once more."""
     x, w = pt.tensor4("x", dtype="float64"), pt.tensor4("w", dtype="float64")
     y = Correlate()(x, w)
     z = Pool(True)(y, (2, 2))

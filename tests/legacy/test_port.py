@@ -723,6 +723,21 @@ def test_every_served_name_is_served():
         assert getattr(there, attribute, None) is not None or importlib.import_module(f"symupdates.{name}"), name
 
 
+def test_cross_entropies_of_lasagne_stay_finite():
+    """What is written in their place knows the logits, as Theano's did."""
+    lines = "from lasagne.objectives import binary_crossentropy, categorical_crossentropy\n"
+    lines += "a, b = binary_crossentropy(p, t), categorical_crossentropy(p, t)\n"
+    (said,) = [f.now for f in port(lines)[0] if f.kind == "gone"]
+    for form in said.split("; "):
+        name, _, written = form.partition(": ")
+        module, _, function = written.removesuffix("(p, t)").rpartition(".")
+        loss = getattr(importlib.import_module(module), function)
+        x = pt.dmatrix()
+        p, t = (pt.special.softmax(x, axis=-1), [0]) if name.startswith("categorical") else (pt.sigmoid(x), 1.0)
+        derivative = pytensor.grad(loss(p, t).sum(), x).eval({x: [[-1000.0, 1000.0]]}, mode="FAST_COMPILE")
+        assert derivative[0, 0] == -1 and np.isfinite(derivative).all()
+
+
 def test_lasagne_is_said_once_of_each_import():
     lines = """\
 from lasagne.layers import DenseLayer, InputLayer
