@@ -34,25 +34,24 @@ DROPPED_KEYWORDS = {"ndim", "nstreams"}
 EXPRESSIONS = {
     "theano.tensor.nnet.softmax": {"x": "T.special.softmax(x if x.ndim > 1 else x[None], axis=-1)"},
     "theano.tensor.nnet.logsoftmax": {"x": "T.special.log_softmax(x if x.ndim > 1 else x[None], axis=-1)"},
-    "theano.tensor.nnet.relu": {
-        "x": "0.5 * (x + abs(x))",
-        "x, alpha": "0.5 * (1 + alpha) * x + 0.5 * (1 - alpha) * abs(x)",
-    },
-    "theano.tensor.nnet.elu": {
-        "x": "T.switch(x > 0, x, T.expm1(x))",
-        "x, alpha": "T.switch(x > 0, x, alpha * T.expm1(x))",
-    },
-    "theano.tensor.nnet.selu": {"x": "1.0507009873554805 * T.switch(x > 0, x, 1.6732632423543772 * T.expm1(x))"},
-    "theano.tensor.nnet.softsign": {"x": "x / (1 + abs(x))"},
-    "theano.tensor.nnet.hard_sigmoid": {"x": "T.clip(0.2 * x + 0.5, 0, 1)"},
-    "theano.tensor.nnet.softmax_with_bias": {"x, b": "T.special.softmax(x + b, axis=-1)"},
-    "theano.tensor.nnet.sigmoid_binary_crossentropy": {"output, target": "T.softplus(output) - target * output"},
-    "theano.tensor.nnet.batch_normalization": {
-        "inputs, gamma, beta, mean, std": "(inputs - mean) * (gamma / std) + beta"
-    },
-    "theano.tensor.extra_ops.to_one_hot": {"y, nb_class": "T.eq(y[:, None], T.arange(nb_class)).astype('floatX')"},
+    "theano.tensor.nnet.relu": {"x": "0.5 * (x + abs(x))"},
+    "theano.tensor.nnet.elu": {"x": "T.switch(x > 0, x, T.expm1(x))"},
     "theano.tensor.max_and_argmax": {"a, axis": "(T.max(a, axis=axis), T.argmax(a, axis=axis))"},
 }
+# The arguments of what is an expression in the table of names.
+for name, arguments in {
+    "nnet.relu": "x, alpha",
+    "nnet.elu": "x, alpha",
+    "nnet.selu": "x",
+    "nnet.softsign": "x",
+    "nnet.hard_sigmoid": "x",
+    "nnet.softmax_with_bias": "x, b",
+    "nnet.sigmoid_binary_crossentropy": "output, target",
+    "nnet.batch_normalization": "inputs, gamma, beta, mean, std",
+    "extra_ops.to_one_hot": "y, nb_class",
+}.items():
+    expression = CHANGES[f"theano.tensor.{name}"].pytensor.replace("pytensor.tensor.", "T.")
+    EXPRESSIONS.setdefault(f"theano.tensor.{name}", {})[arguments] = expression
 
 # Where the syntax tells how many axes an argument has: its name, and the part of the expression that is for that.
 BY_AXES = {

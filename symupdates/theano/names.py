@@ -373,9 +373,16 @@ DROPPED = rows(
             "x",
             "A static length of 1 cannot be forgotten; leave it out.",
         ),
-        ("theano.tensor.nnet.relu", "pytensor.tensor.maximum(x, alpha * x)", "The gradient at 0 was one half."),
+        (
+            "theano.tensor.nnet.relu",
+            "0.5 * (1 + alpha) * x + 0.5 * (1 - alpha) * abs(x)",
+            "The gradient at 0 was one half, as this one's, and not as that of maximum(x, alpha * x).",
+        ),
         ("theano.tensor.nnet.elu", "pytensor.tensor.switch(x > 0, x, alpha * pytensor.tensor.expm1(x))"),
-        ("theano.tensor.nnet.selu", "1.0507009873554805 * elu(x, 1.6732632423543772)"),
+        (
+            "theano.tensor.nnet.selu",
+            "1.0507009873554805 * pytensor.tensor.switch(x > 0, x, 1.6732632423543772 * pytensor.tensor.expm1(x))",
+        ),
         ("theano.tensor.nnet.softsign", "x / (1 + abs(x))"),
         ("theano.tensor.nnet.hard_sigmoid", "pytensor.tensor.clip(0.2 * x + 0.5, 0, 1)"),
         ("theano.tensor.nnet.ultra_fast_sigmoid", "pytensor.tensor.sigmoid(x)", "An approximation to within 0.03."),
@@ -393,7 +400,7 @@ DROPPED = rows(
         ),
         (
             "theano.tensor.nnet.sigmoid_binary_crossentropy",
-            "t * pytensor.tensor.softplus(-x) + (1 - t) * pytensor.tensor.softplus(x)",
+            "pytensor.tensor.softplus(output) - target * output",
         ),
         ("theano.tensor.nnet.crossentropy_categorical_1hot", "-pytensor.tensor.log(p[pytensor.tensor.arange(n), t])"),
         ("theano.tensor.nnet.crossentropy_softmax_1hot", "see categorical_crossentropy"),
@@ -405,8 +412,8 @@ DROPPED = rows(
         ("theano.tensor.nnet.softmax_graph", "pytensor.tensor.special.softmax(x, axis=-1)"),
         ("theano.tensor.nnet.h_softmax", None),
         ("theano.tensor.nnet.confusion_matrix", None),
-        ("theano.tensor.nnet.batch_normalization", "(x - mean) * (gamma / std) + beta"),
-        ("theano.tensor.nnet.bn.batch_normalization", "(x - mean) * (gamma / std) + beta"),
+        ("theano.tensor.nnet.batch_normalization", "(inputs - mean) * (gamma / std) + beta"),
+        ("theano.tensor.nnet.bn.batch_normalization", "(inputs - mean) * (gamma / std) + beta"),
         ("theano.tensor.nnet.bn.batch_normalization_train", None),
         ("theano.tensor.nnet.bn.batch_normalization_test", None),
         *(
@@ -423,9 +430,14 @@ DROPPED = rows(
             ).split()
         ),
         ("theano.gpuarray.dnn", "symupdates.theano.gpuarray.dnn", "On the CPU, or where mode='JAX' computes."),
-        ("theano.tensor.extra_ops.to_one_hot", "pytensor.tensor.eq(y[:, None], pytensor.tensor.arange(k))"),
+        *(
+            (
+                f"theano.tensor.{path}to_one_hot",
+                "pytensor.tensor.eq(y[:, None], pytensor.tensor.arange(nb_class)).astype('floatX')",
+            )
+            for path in ("", "extra_ops.")
+        ),
         ("theano.tensor.alloc_diag", "pytensor.tensor.diag(x)"),
-        ("theano.tensor.to_one_hot", "pytensor.tensor.eq(y[:, None], pytensor.tensor.arange(k))"),
         ("theano.compat.OrderedDict", "collections.OrderedDict"),
         ("theano.compat.python2x.OrderedDict", "collections.OrderedDict"),
         (
