@@ -411,6 +411,11 @@ def f(mask=None, flag=True):
     ]
 
 
+def test_arguments_by_keyword_only_may_be_variables_too():
+    found = [(f.legacy, f.now) for f in ported("def f(*, mask=None):\n    return 1 if mask else 2\n")[1]]
+    assert found == [("mask", "mask is not None")]
+
+
 def test_shared_variables_are_tensor_variables_now():
     text, (finding,) = ported("if isinstance(x, T.TensorVariable):\n    pass\n")
     assert text.startswith("if isinstance(x, T.TensorVariable):")
