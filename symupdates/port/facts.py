@@ -34,25 +34,24 @@ DROPPED_KEYWORDS = {"ndim", "nstreams"}
 EXPRESSIONS = {
     "theano.tensor.nnet.softmax": {"x": "T.special.softmax(x if x.ndim > 1 else x[None], axis=-1)"},
     "theano.tensor.nnet.logsoftmax": {"x": "T.special.log_softmax(x if x.ndim > 1 else x[None], axis=-1)"},
-    "theano.tensor.nnet.relu": {
-        "x": "0.5 * (x + abs(x))",
-        "x, alpha": "0.5 * (1 + alpha) * x + 0.5 * (1 - alpha) * abs(x)",
-    },
-    "theano.tensor.nnet.elu": {
-        "x": "T.switch(x > 0, x, T.expm1(x))",
-        "x, alpha": "T.switch(x > 0, x, alpha * T.expm1(x))",
-    },
-    "theano.tensor.nnet.selu": {"x": "1.0507009873554805 * T.switch(x > 0, x, 1.6732632423543772 * T.expm1(x))"},
-    "theano.tensor.nnet.softsign": {"x": "x / (1 + abs(x))"},
-    "theano.tensor.nnet.hard_sigmoid": {"x": "T.clip(0.2 * x + 0.5, 0, 1)"},
-    "theano.tensor.nnet.softmax_with_bias": {"x, b": "T.special.softmax(x + b, axis=-1)"},
-    "theano.tensor.nnet.sigmoid_binary_crossentropy": {"output, target": "T.softplus(output) - target * output"},
-    "theano.tensor.nnet.batch_normalization": {
-        "inputs, gamma, beta, mean, std": "(inputs - mean) * (gamma / std) + beta"
-    },
-    "theano.tensor.extra_ops.to_one_hot": {"y, nb_class": "T.eq(y[:, None], T.arange(nb_class)).astype('floatX')"},
+    "theano.tensor.nnet.relu": {"x": "0.5 * (x + abs(x))"},
+    "theano.tensor.nnet.elu": {"x": "T.switch(x > 0, x, T.expm1(x))"},
     "theano.tensor.max_and_argmax": {"a, axis": "(T.max(a, axis=axis), T.argmax(a, axis=axis))"},
 }
+# The arguments of what is an expression in the table of names.
+for name, arguments in {
+    "nnet.relu": "x, alpha",
+    "nnet.elu": "x, alpha",
+    "nnet.selu": "x",
+    "nnet.softsign": "x",
+    "nnet.hard_sigmoid": "x",
+    "nnet.softmax_with_bias": "x, b",
+    "nnet.sigmoid_binary_crossentropy": "output, target",
+    "nnet.batch_normalization": "inputs, gamma, beta, mean, std",
+    "extra_ops.to_one_hot": "y, nb_class",
+}.items():
+    expression = CHANGES[f"theano.tensor.{name}"].pytensor.replace("pytensor.tensor.", "T.")
+    EXPRESSIONS.setdefault(f"theano.tensor.{name}", {})[arguments] = expression
 
 # Where the syntax tells how many axes an argument has: its name, and the part of the expression that is for that.
 BY_AXES = {
@@ -78,36 +77,21 @@ for name, other in {
         if f"theano.tensor.{other}" in table:
             table[f"theano.tensor.{name}"] = table[f"theano.tensor.{other}"]
 
-# As safe as the renamed rows of the table, and true of every supported PyTensor.
-NAMES = {row.name: row.pytensor for row in CHANGES.values() if row.kind == "renamed"} | {
-    **{row.name: row.pytensor for row in CHANGES.values() if row.name.endswith(".AdvancedSubtensor1")},
-    "theano.ifelse.ifelse": "pytensor.ifelse",
+# What is replaced by a name: what was renamed, and what is as safe to replace, though there is more to say of it.
+NAMES = {
+    row.name: row.pytensor
+    for row in CHANGES.values()
+    if row.kind == "renamed" or row.name.endswith((".AdvancedSubtensor1", ".ifelse.ifelse"))
+} | {
     "theano.tensor.TensorVariable": "pytensor.tensor.TensorVariable",
     "theano.tensor.var.TensorVariable": "pytensor.tensor.TensorVariable",
     "theano.tensor.alloc_diag": "pytensor.tensor.diag",
-    "theano.tensor.extract_diag": "pytensor.tensor.diag",
-    "theano.tensor.nlinalg.matrix_inverse": "pytensor.tensor.linalg.inv",
-    "theano.tensor.nlinalg.diag": "pytensor.tensor.diag",
     "theano.tensor.nlinalg.alloc_diag": "pytensor.tensor.diag",
-    "theano.tensor.nlinalg.extract_diag": "pytensor.tensor.diag",
-    "theano.tensor.nlinalg.trace": "pytensor.tensor.trace",
 }
-for module, names in {
-    "nlinalg": "det eig eigh lstsq matrix_dot matrix_power norm pinv qr svd tensorinv tensorsolve",
-    "slinalg": "cholesky eigvalsh expm kron solve",
-}.items():
-    NAMES |= {f"theano.tensor.{module}.{name}": f"pytensor.tensor.linalg.{name}" for name in names.split()}
 
 # What PyTensor lacks and symupdates has, with Theano's names and meaning: the same path under symupdates.
-SERVED = {
-    f"theano.{name}"
-    for name in (
-        "tensor.nnet.conv tensor.nnet.conv2d tensor.nnet.conv3d tensor.nnet.conv2d_transpose tensor.nnet.conv3d2d "
-        "tensor.nnet.abstract_conv tensor.nnet.corr tensor.nnet.neighbours sandbox.neighbours tensor.signal.conv "
-        "tensor.signal.pool tensor.signal.downsample gpuarray.dnn sandbox.cuda.dnn tensor.nnet.binary_crossentropy "
-        "tensor.nnet.categorical_crossentropy tensor.nnet.nnet.binary_crossentropy "
-        "tensor.nnet.nnet.categorical_crossentropy"
-    ).split()
+SERVED = {row.name for row in CHANGES.values() if row.pytensor == f"symupdates.{row.name}"} | {
+    "theano.sandbox.cuda.dnn"
 }
 
 # What has probabilities for its result, of which symupdates.theano.tensor.log knows the logits.
@@ -157,8 +141,8 @@ LASAGNE_NOW = {
     "lasagne.nonlinearities.softmax": "T.special.softmax(x, axis=-1)",
     "lasagne.nonlinearities.tanh": "T.tanh(x)",
     "lasagne.objectives.aggregate": "loss.mean()",
-    "lasagne.objectives.binary_crossentropy": "-(t * T.log(p) + (1 - t) * T.log1p(-p))",
-    "lasagne.objectives.categorical_crossentropy": "-T.log(p[T.arange(t.shape[0]), t])",
+    "lasagne.objectives.binary_crossentropy": "symupdates.theano.tensor.nnet.binary_crossentropy(p, t)",
+    "lasagne.objectives.categorical_crossentropy": "symupdates.theano.tensor.nnet.categorical_crossentropy(p, t)",
     "lasagne.objectives.squared_error": "(a - b) ** 2",
     "lasagne.regularization.l1": "T.sum(abs(x))",
     "lasagne.regularization.l2": "T.sum(x**2)",

@@ -119,13 +119,10 @@ def truth(script, node):
     for test in tests:
         if isinstance(test, cst.Name) and may_be_none(script, test):
             script.find(test, "changed", f"If a symbolic variable comes in: {TRUTH}", now=f"{test.value} is not None")
-        elif not isinstance(test, cst.BooleanOperation) and not (
-            isinstance(test, cst.UnaryOperation) and isinstance(test.operator, cst.Not)
-        ):
-            if script.is_symbolic(test):
-                named = isinstance(test, cst.Name | cst.Attribute)
-                now = f"{text_of(test)} is not None" if named else "T.switch(condition, one, other)"
-                script.find(test, "changed", TRUTH, now=now)
+        elif script.is_symbolic(test) and not m.matches(test, m.UnaryOperation(operator=m.Not())):
+            named = isinstance(test, cst.Name | cst.Attribute)
+            now = f"{text_of(test)} is not None" if named else "T.switch(condition, one, other)"
+            script.find(test, "changed", TRUTH, now=now)
 
 
 def may_be_none(script, name):

@@ -20,7 +20,9 @@ module                what is there
 ``parts.nnet``        ``theano.tensor.nnet``: softmax of rows, cross-entropies, activations
 ``parts.streams``     ``theano.sandbox.rng_mrg`` and ``theano.tensor.shared_randomstreams``
 ``conv_ops``          convolution and pooling as Ops of PyTensor, in the terms of PyTensor
-``parts.conv``        ``theano.tensor.nnet.conv2d``, ``conv3d``, ``.abstract_conv`` and ``.corr``
+``parts.conv``        ``theano.tensor.nnet.conv2d``, ``conv3d`` and ``.abstract_conv``
+``parts.corr``        ``theano.tensor.nnet.corr`` and ``.corr3d``
+``parts.upsampling``  bilinear upsampling, which is in ``theano.tensor.nnet.abstract_conv``
 ``parts.conv_old``    ``theano.tensor.nnet.conv``, ``.conv3d2d`` and ``theano.tensor.signal.conv``
 ``parts.pool``        ``theano.tensor.signal.pool`` and ``.downsample``
 ``parts.neighbours``  ``theano.tensor.nnet.neighbours``: windows of images as rows

@@ -76,7 +76,8 @@ COMPILE = (
     "pytensor.compile.debug.debugmode",
 )
 NNET = (f"{PARTS}.nnet",)
-CONV = (f"{PARTS}.conv",)
+CONV = (f"{PARTS}.conv", f"{PARTS}.upsampling")
+CORR = (f"{PARTS}.corr", *CONV)
 OLD_CONV = (f"{PARTS}.conv_old",)
 POOL = (f"{PARTS}.pool",)
 NEIGHBOURS = (f"{PARTS}.neighbours",)
@@ -166,12 +167,13 @@ TREE = {
     "tensor.extra_ops": TENSOR,
     "tensor.fft": ("pytensor.tensor.fft",),
     "tensor.nlinalg": LINALG,
-    "tensor.nnet": (*NNET, *CONV),
+    "tensor.nnet": (*NNET, *CORR),
     "tensor.nnet.abstract_conv": CONV,
     "tensor.nnet.bn": NNET,
     "tensor.nnet.conv": OLD_CONV,
     "tensor.nnet.conv3d2d": OLD_CONV,
-    "tensor.nnet.corr": CONV,
+    "tensor.nnet.corr": CORR,
+    "tensor.nnet.corr3d": CORR,
     "tensor.nnet.ctc": (),
     "tensor.nnet.neighbours": NEIGHBOURS,
     "tensor.nnet.nnet": NNET,

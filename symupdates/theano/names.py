@@ -56,6 +56,15 @@ RENAMED = rows(
         ("theano.tensor.nlinalg.extract_diag", "pytensor.tensor.diagonal"),
         ("theano.tensor.nlinalg.diag", "pytensor.tensor.diag"),
         ("theano.tensor.nlinalg.trace", "pytensor.tensor.trace"),
+        ("theano.tensor.nlinalg.matrix_inverse", "pytensor.tensor.linalg.inv"),
+        *(
+            (f"theano.tensor.{module}.{name}", f"pytensor.tensor.linalg.{name}")
+            for module, names in (
+                ("nlinalg", "det eig eigh lstsq matrix_dot matrix_power norm pinv qr svd tensorinv tensorsolve"),
+                ("slinalg", "cholesky eigvalsh expm kron solve"),
+            )
+            for name in names.split()
+        ),
         ("theano.sandbox.linalg.ops.trace", "pytensor.tensor.trace"),
         ("theano.tensor.nnet.sigmoid", "pytensor.tensor.sigmoid"),
         ("theano.tensor.nnet.softplus", "pytensor.tensor.softplus"),
@@ -96,62 +105,46 @@ RENAMED = rows(
     ],
 )
 
+DRAWS = [
+    (
+        "normal",
+        "avg + std * pytensor.tensor.random.normal(size=size, rng=rng)",
+        "The first positional argument is the mean now, not the size: normal((3, 2)) is a draw of shape (2,) "
+        "around 3 and 2. avg= and std= are accepted and ignored by PyTensor 3.0. In Theano up to 0.8, the draw was "
+        "differentiable in avg and std.",
+    ),
+    (
+        "uniform",
+        "pytensor.tensor.random.uniform(low, high, size=size, rng=rng)",
+        "The first positional argument is the lower bound now, not the size. Theano's interval was open: a float32 "
+        "draw here can round to its upper end, where log(1 - u) is -inf.",
+    ),
+    (
+        "binomial",
+        "pytensor.tensor.random.binomial(n, p, size=size, rng=rng).astype(dtype)",
+        "The first positional argument is n now, not the size; a float dtype is an error, and p has no gradient, "
+        "where it was zero.",
+    ),
+    (
+        "multinomial",
+        "pytensor.tensor.random.multinomial(n, pvals, size=size, rng=rng)",
+        "The first positional argument is n now, not the size.",
+    ),
+    (
+        "choice",
+        "pytensor.tensor.random.choice(a, size=size, replace=replace, p=p, rng=rng)",
+        "The first positional argument is a now, not the size.",
+    ),
+]
+"""The methods of both random streams of Theano's, what to write instead, and what differs."""
+
 SILENT = rows(
     "silent",
     [
-        (
-            "theano.sandbox.rng_mrg.MRG_RandomStreams.normal",
-            "avg + std * pytensor.tensor.random.normal(size=size, rng=rng)",
-            "The first positional argument is the mean now, not the size: normal((3, 2)) is a draw of shape (2,) "
-            "around 3 and 2. avg= and std= are accepted and ignored by PyTensor 3.0. In Theano up to 0.8, the draw was "
-            "differentiable in avg and std.",
-        ),
-        (
-            "theano.sandbox.rng_mrg.MRG_RandomStreams.uniform",
-            "pytensor.tensor.random.uniform(low, high, size=size, rng=rng)",
-            "The first positional argument is the lower bound now, not the size. Theano's interval was open: a float32 "
-            "draw here can round to its upper end, where log(1 - u) is -inf.",
-        ),
-        (
-            "theano.sandbox.rng_mrg.MRG_RandomStreams.binomial",
-            "pytensor.tensor.random.binomial(n, p, size=size, rng=rng).astype(dtype)",
-            "The first positional argument is n now, not the size; a float dtype is an error, and p has no gradient, "
-            "where it was zero.",
-        ),
-        (
-            "theano.sandbox.rng_mrg.MRG_RandomStreams.multinomial",
-            "pytensor.tensor.random.multinomial(n, pvals, size=size, rng=rng)",
-            "The first positional argument is n now, not the size.",
-        ),
-        (
-            "theano.sandbox.rng_mrg.MRG_RandomStreams.choice",
-            "pytensor.tensor.random.choice(a, size=size, replace=replace, p=p, rng=rng)",
-            "The first positional argument is a now, not the size.",
-        ),
-        (
-            "theano.tensor.shared_randomstreams.RandomStreams.normal",
-            "avg + std * pytensor.tensor.random.normal(size=size, rng=rng)",
-            "As of MRG_RandomStreams.",
-        ),
-        (
-            "theano.tensor.shared_randomstreams.RandomStreams.uniform",
-            "pytensor.tensor.random.uniform(low, high, size=size, rng=rng)",
-            "As of MRG_RandomStreams.",
-        ),
-        (
-            "theano.tensor.shared_randomstreams.RandomStreams.binomial",
-            "pytensor.tensor.random.binomial(n, p, size=size, rng=rng)",
-            "As of MRG_RandomStreams.",
-        ),
-        (
-            "theano.tensor.shared_randomstreams.RandomStreams.multinomial",
-            "pytensor.tensor.random.multinomial(n, pvals, size=size, rng=rng)",
-            "As of MRG_RandomStreams.",
-        ),
-        (
-            "theano.tensor.shared_randomstreams.RandomStreams.choice",
-            "pytensor.tensor.random.choice(a, size=size, replace=replace, p=p, rng=rng)",
-            "As of MRG_RandomStreams.",
+        *(
+            (f"theano.{stream}.{method}", written, note if "MRG" in stream else "As of MRG_RandomStreams.")
+            for stream in ("sandbox.rng_mrg.MRG_RandomStreams", "tensor.shared_randomstreams.RandomStreams")
+            for method, written, note in DRAWS
         ),
         (
             "theano.tensor.shared_randomstreams.RandomStreams.permutation",
@@ -314,8 +307,8 @@ CHANGED = rows(
         ),
         (
             "theano.ifelse.ifelse",
-            "pytensor.ifelse.ifelse",
-            "pytensor.conditional.ifelse from PyTensor 3.3 on, where pytensor.ifelse warns.",
+            "pytensor.ifelse",
+            "The module is pytensor.conditional from PyTensor 3.3 on, where that of pytensor.ifelse warns.",
         ),
         (
             "theano.config.compute_test_value",
@@ -380,25 +373,34 @@ DROPPED = rows(
             "x",
             "A static length of 1 cannot be forgotten; leave it out.",
         ),
-        ("theano.tensor.nnet.relu", "pytensor.tensor.maximum(x, alpha * x)", "The gradient at 0 was one half."),
+        (
+            "theano.tensor.nnet.relu",
+            "0.5 * (1 + alpha) * x + 0.5 * (1 - alpha) * abs(x)",
+            "The gradient at 0 was one half, as this one's, and not as that of maximum(x, alpha * x).",
+        ),
         ("theano.tensor.nnet.elu", "pytensor.tensor.switch(x > 0, x, alpha * pytensor.tensor.expm1(x))"),
-        ("theano.tensor.nnet.selu", "1.0507009873554805 * elu(x, 1.6732632423543772)"),
+        (
+            "theano.tensor.nnet.selu",
+            "1.0507009873554805 * pytensor.tensor.switch(x > 0, x, 1.6732632423543772 * pytensor.tensor.expm1(x))",
+        ),
         ("theano.tensor.nnet.softsign", "x / (1 + abs(x))"),
         ("theano.tensor.nnet.hard_sigmoid", "pytensor.tensor.clip(0.2 * x + 0.5, 0, 1)"),
         ("theano.tensor.nnet.ultra_fast_sigmoid", "pytensor.tensor.sigmoid(x)", "An approximation to within 0.03."),
-        (
-            "theano.tensor.nnet.binary_crossentropy",
-            "-(t * pytensor.tensor.log(p) + (1 - t) * pytensor.tensor.log1p(-p))",
+        *(
+            (
+                f"theano.tensor.nnet.{path}{name}",
+                f"symupdates.theano.tensor.nnet.{path}{name}",
+                f"Theano computed it from the logits, and stably, where it knew them; of logits x, write {of_logits}.",
+            )
+            for path in ("", "nnet.")
+            for name, of_logits in (
+                ("binary_crossentropy", "t * T.softplus(-x) + (1 - t) * T.softplus(x)"),
+                ("categorical_crossentropy", "-T.special.log_softmax(x, axis=-1)[T.arange(t.shape[0]), t]"),
+            )
         ),
         (
             "theano.tensor.nnet.sigmoid_binary_crossentropy",
-            "t * pytensor.tensor.softplus(-x) + (1 - t) * pytensor.tensor.softplus(x)",
-        ),
-        (
-            "theano.tensor.nnet.categorical_crossentropy",
-            "-pytensor.tensor.special.log_softmax(x, axis=-1)[pytensor.tensor.arange(t.shape[0]), t]",
-            "For integer targets t and the logits x. Theano's stabilised log(softmax(x)[rows, t]) too; write it with "
-            "log_softmax.",
+            "pytensor.tensor.softplus(output) - target * output",
         ),
         ("theano.tensor.nnet.crossentropy_categorical_1hot", "-pytensor.tensor.log(p[pytensor.tensor.arange(n), t])"),
         ("theano.tensor.nnet.crossentropy_softmax_1hot", "see categorical_crossentropy"),
@@ -410,29 +412,32 @@ DROPPED = rows(
         ("theano.tensor.nnet.softmax_graph", "pytensor.tensor.special.softmax(x, axis=-1)"),
         ("theano.tensor.nnet.h_softmax", None),
         ("theano.tensor.nnet.confusion_matrix", None),
-        ("theano.tensor.nnet.batch_normalization", "(x - mean) * (gamma / std) + beta"),
-        ("theano.tensor.nnet.bn.batch_normalization", "(x - mean) * (gamma / std) + beta"),
+        ("theano.tensor.nnet.batch_normalization", "(inputs - mean) * (gamma / std) + beta"),
+        ("theano.tensor.nnet.bn.batch_normalization", "(inputs - mean) * (gamma / std) + beta"),
         ("theano.tensor.nnet.bn.batch_normalization_train", None),
         ("theano.tensor.nnet.bn.batch_normalization_test", None),
-        (
-            "theano.tensor.nnet.conv2d",
-            "symupdates.theano.tensor.nnet.conv2d",
-            "Of PyTensor's Ops, and differentiable, on every backend; as all convolutions and poolings.",
+        *(
+            (
+                f"theano.{name}",
+                f"symupdates.theano.{name}",
+                "Of Ops for PyTensor, which are differentiable and run on every backend.",
+            )
+            for name in (
+                "tensor.nnet.conv2d tensor.nnet.conv3d tensor.nnet.conv2d_transpose tensor.nnet.conv "
+                "tensor.nnet.conv3d2d tensor.nnet.abstract_conv tensor.nnet.corr tensor.nnet.corr3d "
+                "tensor.nnet.neighbours sandbox.neighbours tensor.signal.conv tensor.signal.pool "
+                "tensor.signal.downsample"
+            ).split()
         ),
-        ("theano.tensor.nnet.conv3d", "symupdates.theano.tensor.nnet.conv3d"),
-        ("theano.tensor.nnet.conv2d_transpose", "symupdates.theano.tensor.nnet.conv2d_transpose"),
-        ("theano.tensor.nnet.abstract_conv", "symupdates.theano.tensor.nnet.abstract_conv"),
-        ("theano.tensor.nnet.corr", "symupdates.theano.tensor.nnet.corr"),
-        ("theano.tensor.nnet.neighbours", "symupdates.theano.tensor.nnet.neighbours"),
-        ("theano.tensor.signal.pool", "symupdates.theano.tensor.signal.pool"),
-        ("theano.tensor.signal.downsample", "symupdates.theano.tensor.signal.downsample"),
-        ("theano.tensor.nnet.conv.conv2d", "symupdates.theano.tensor.nnet.conv.conv2d"),
-        ("theano.tensor.nnet.conv3d2d.conv3d", "symupdates.theano.tensor.nnet.conv3d2d.conv3d"),
-        ("theano.tensor.signal.conv.conv2d", "symupdates.theano.tensor.signal.conv.conv2d"),
         ("theano.gpuarray.dnn", "symupdates.theano.gpuarray.dnn", "On the CPU, or where mode='JAX' computes."),
-        ("theano.tensor.extra_ops.to_one_hot", "pytensor.tensor.eq(y[:, None], pytensor.tensor.arange(k))"),
+        *(
+            (
+                f"theano.tensor.{path}to_one_hot",
+                "pytensor.tensor.eq(y[:, None], pytensor.tensor.arange(nb_class)).astype('floatX')",
+            )
+            for path in ("", "extra_ops.")
+        ),
         ("theano.tensor.alloc_diag", "pytensor.tensor.diag(x)"),
-        ("theano.tensor.to_one_hot", "pytensor.tensor.eq(y[:, None], pytensor.tensor.arange(k))"),
         ("theano.compat.OrderedDict", "collections.OrderedDict"),
         ("theano.compat.python2x.OrderedDict", "collections.OrderedDict"),
         (

@@ -160,3 +160,5 @@ def test_as_a_user_runs_it(lasagne):
     done = run()
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"The losses of 3 stages differ by (\S+) at most", done.stdout)) == 3
+    _, convolutional = re.findall(r"(\S+)% of the test digits right", done.stdout)
+    assert float(convolutional) >= 98

@@ -7,7 +7,7 @@ import symupdates.theano.tensor as T
 from scipy.signal import convolve, convolve2d, correlate
 from symupdates.theano.gpuarray import dnn
 from symupdates.theano.tensor import nnet
-from symupdates.theano.tensor.nnet import abstract_conv, conv3d2d, corr, neighbours
+from symupdates.theano.tensor.nnet import abstract_conv, conv3d2d, corr, corr3d, neighbours
 from symupdates.theano.tensor.nnet.conv import conv2d as old_conv2d
 from symupdates.theano.tensor.signal import conv as signal_conv
 from symupdates.theano.tensor.signal import downsample, pool
@@ -189,6 +189,25 @@ def test_corr():
     for kind in (corr.CorrMM_gradInputs, corr.CorrMM_gradWeights):
         with pytest.raises(ValueError, match="give the shape"):
             kind(subsample=(2, 2))(x, w)
+
+
+def test_corr3d_of_one_place_along_the_last_axis_is_corr():
+    x, w = T.constant(X), T.constant(W[:3, :1])
+    flat, deep = ("full", (1, 1), (2, 1), 3), ("full", (1, 1, 1), (2, 1, 1), None, 3)
+    y = corr.CorrMM(*flat)(x, w)
+    deep_x, deep_w, deep_y = x[..., None], w[..., None], y[..., None]
+    found = values(
+        y,
+        corr3d.Corr3dMM(*deep)(deep_x, deep_w)[..., 0],
+        corr.CorrMM_gradInputs(*flat)(w, y),
+        corr3d.Corr3dMM_gradInputs(*deep)(deep_w, deep_y)[..., 0],
+        corr.CorrMM_gradWeights(*flat)(x, y),
+        corr3d.Corr3dMM_gradWeights(*deep)(deep_x, deep_y)[..., 0],
+    )
+    for value, right in zip(found[1::2], found[0::2], strict=True):
+        np.testing.assert_allclose(value, right, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="Corr3dMM_gradWeights: give the shape"):
+        corr3d.Corr3dMM_gradWeights("half")(deep_x, deep_y)
 
 
 def test_dnn():

@@ -389,6 +389,17 @@ def test_static_shapes_and_dtypes():
     assert Correlate()(pt.tensor(dtype="uint8", shape=(1, 1, 3, 3)), pt.tensor4(dtype="float32")).dtype == "float32"
 
 
+def test_how_many_images_and_filters_there_are_is_known_before_anything_is_computed():
+    """A length that is found in a result is asked of that before it is rewritten, which is computed once more."""
+    x, w = pt.tensor4("x", dtype="float64"), pt.tensor4("w", dtype="float64")
+    y = Correlate()(x, w)
+    z = Pool(True)(y, (2, 2))
+    mode = pytensor.compile.mode.Mode("py", "fast_compile")
+    f = pytensor.function([x, w], [y.shape[0], y.shape[1], z.shape[0], z.shape[1]], mode=mode)
+    assert not [node for node in f.maker.fgraph.apply_nodes if isinstance(node.op, Correlate | Pool)]
+    assert [int(n) for n in f(np.ones((2, 1, 5, 5)), np.ones((3, 1, 2, 2)))] == [2, 3, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [

@@ -56,6 +56,7 @@ FORMS = {
     "vectors": (softmax_loss, lambda x: -sum(T.log(nnet.softmax(x[i])[0, Y[i]]) for i in range(4)) / 4),
     "vector": (softmax_loss, lambda x: -sum(T.log(nnet.softmax(x[i]))[0][Y[i]] for i in range(4)) / 4),
     "transposed": (softmax_loss, lambda x: -T.mean(T.log(nnet.softmax(x).T)[Y, ROWS])),
+    "other axis": (softmax_loss, lambda x: -T.mean(T.log(pt.special.softmax(x.T, axis=0))[Y, ROWS])),
     "reshaped": (softmax_loss, lambda x: -T.mean(T.log(nnet.softmax(x).reshape((2, 2, 3)).flatten()[3 * ROWS + Y]))),
     "logsoftmax": (softmax_loss, lambda x: -T.mean(picked(nnet.logsoftmax(x)))),
     "classes": (softmax_loss, lambda x: nnet.categorical_crossentropy(nnet.softmax(x), Y).mean()),

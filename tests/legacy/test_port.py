@@ -411,6 +411,11 @@ def f(mask=None, flag=True):
     ]
 
 
+def test_arguments_by_keyword_only_may_be_variables_too():
+    found = [(f.legacy, f.now) for f in ported("def f(*, mask=None):\n    return 1 if mask else 2\n")[1]]
+    assert found == [("mask", "mask is not None")]
+
+
 def test_shared_variables_are_tensor_variables_now():
     text, (finding,) = ported("if isinstance(x, T.TensorVariable):\n    pass\n")
     assert text.startswith("if isinstance(x, T.TensorVariable):")
@@ -721,6 +726,21 @@ def test_every_served_name_is_served():
         module, _, attribute = name.rpartition(".")
         there = importlib.import_module(f"symupdates.{module}")
         assert getattr(there, attribute, None) is not None or importlib.import_module(f"symupdates.{name}"), name
+
+
+def test_cross_entropies_of_lasagne_stay_finite():
+    """What is written in their place knows the logits, as Theano's did."""
+    lines = "from lasagne.objectives import binary_crossentropy, categorical_crossentropy\n"
+    lines += "a, b = binary_crossentropy(p, t), categorical_crossentropy(p, t)\n"
+    (said,) = [f.now for f in port(lines)[0] if f.kind == "gone"]
+    for form in said.split("; "):
+        name, _, written = form.partition(": ")
+        module, _, function = written.removesuffix("(p, t)").rpartition(".")
+        loss = getattr(importlib.import_module(module), function)
+        x = pt.dmatrix()
+        p, t = (pt.special.softmax(x, axis=-1), [0]) if name.startswith("categorical") else (pt.sigmoid(x), 1.0)
+        derivative = pytensor.grad(loss(p, t).sum(), x).eval({x: [[-1000.0, 1000.0]]}, mode="FAST_COMPILE")
+        assert derivative[0, 0] == -1 and np.isfinite(derivative).all()
 
 
 def test_lasagne_is_said_once_of_each_import():

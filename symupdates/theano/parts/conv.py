@@ -1,14 +1,12 @@
-"""``theano.tensor.nnet.abstract_conv`` and ``.corr``: convolutions with Theano's arguments and meaning.
+"""``theano.tensor.nnet.abstract_conv``: convolutions with Theano's arguments and meaning.
 
 All are made of the Ops of :mod:`symupdates.theano.conv_ops`, after flipping the filters where Theano flips them. The
 shapes that are given become part of the types, and are checked when the function is called.
 """
 
-from math import gcd
 from operator import index
 
 import numpy as np
-import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.basic import Constant, Variable
 
@@ -21,12 +19,6 @@ __all__ = [
     "AbstractConv3d",
     "AbstractConv3d_gradInputs",
     "AbstractConv3d_gradWeights",
-    "CorrMM",
-    "CorrMM_gradInputs",
-    "CorrMM_gradWeights",
-    "bilinear_kernel_1D",
-    "bilinear_kernel_2D",
-    "bilinear_upsampling",
     "causal_conv1d",
     "conv2d",
     "conv2d_grad_wrt_inputs",
@@ -35,7 +27,6 @@ __all__ = [
     "conv3d",
     "conv3d_grad_wrt_inputs",
     "conv3d_grad_wrt_weights",
-    "frac_bilinear_upsampling",
     "get_conv_output_shape",
     "get_conv_shape_1axis",
     "separable_conv2d",
@@ -169,44 +160,6 @@ class AbstractConv3d_gradWeights(AbstractConv_gradWeights):
 class AbstractConv3d_gradInputs(AbstractConv_gradInputs):
     __doc__ = AbstractConv_gradInputs.__doc__
     convdim = 3
-
-
-class CorrMM(AbstractConv):
-    """A correlation of a batch of images with filters; the parameters are those of :class:`AbstractConv`."""
-
-    def __init__(
-        self, border_mode="valid", subsample=(1, 1), filter_dilation=(1, 1), num_groups=1, unshared=False, openmp=None
-    ):
-        super().__init__(None, None, border_mode, subsample, False, filter_dilation, num_groups, unshared)
-
-
-class CorrMM_gradWeights(CorrMM, AbstractConv_gradWeights):
-    """Its derivative by the filters, whose size need not be given where there are no strides and no half border."""
-
-    def __call__(self, img, topgrad, shape=None):
-        if shape is None:
-            if self.op.border == "half" or max(self.op.strides) > 1:
-                raise ValueError("CorrMM_gradWeights: give the shape of the filters, with strides or a half border.")
-            sizes = list(zip(img.shape[2:], topgrad.shape[2:], self.op.padding((1, 1)), strict=False))
-            if self.op.border == "full":
-                sizes = [top - n for n, top, _ in sizes]
-            else:
-                sizes = [n + before + after - top for n, top, (before, after) in sizes]
-            shape = [n // d + 1 for n, d in zip(sizes, self.op.dilation, strict=True)]
-        return super().__call__(img, topgrad, shape)
-
-
-class CorrMM_gradInputs(CorrMM, AbstractConv_gradInputs):
-    """Its derivative by the images, whose size need not be given where there are no strides."""
-
-    def __call__(self, kern, topgrad, shape=None):
-        if shape is None:
-            if max(self.op.strides) > 1:
-                raise ValueError("CorrMM_gradInputs: give the shape of the images, with strides.")
-            padding = self.op.padding([kern.shape[2], kern.shape[3]])
-            sizes = zip(kern.shape[2:], topgrad.shape[2:], self.op.dilation, padding, strict=False)
-            shape = [top + (k - 1) * d - before - after for k, top, d, (before, after) in sizes]
-        return super().__call__(kern, topgrad, shape)
 
 
 def border(mode, ndim):
@@ -464,92 +417,6 @@ def causal_conv1d(
         unshared,
     )
     return op(pt.as_tensor_variable(input)[..., None], pt.as_tensor_variable(filters)[..., None])[..., 0]
-
-
-# --- Upsampling -------------------------------------------------------------------------------------------------------
-
-
-def bilinear_kernel_1D(ratio, normalize=True):
-    """``1, 2, ..., ratio, ..., 2, 1``, and divided by `ratio` if it is normalized."""
-    half = pt.arange(1, ratio + 1, dtype=pytensor.config.floatX)
-    kernel = pt.concatenate([half, half[-2::-1]])
-    return kernel / pt.cast(ratio, kernel.dtype) if normalize else kernel
-
-
-def bilinear_kernel_2D(ratio, normalize=True):
-    """The outer product of two of :func:`bilinear_kernel_1D`, for one ratio or that of rows and columns."""
-    rows, columns = ratio if isinstance(ratio, tuple) else (ratio, ratio)
-    return bilinear_kernel_1D(rows, normalize)[:, None] * bilinear_kernel_1D(columns, normalize)[None, :]
-
-
-def bilinear_upsampling(
-    input, ratio=None, frac_ratio=None, batch_size=None, num_input_channels=None, use_1D_kernel=True
-):
-    """Enlarge images, ``[batch, channel, row, column]``, by bilinear interpolation; beyond the edges they go on.
-
-    Parameters
-    ----------
-    input : tensor of four axes
-        The images.
-    ratio : int
-        How many times higher and wider they become.
-    frac_ratio : tuple, optional
-        In the place of `ratio`, a fraction as ``(numerator, denominator)``, or one for rows and one for columns; needs
-        ``use_1D_kernel=False``.
-    batch_size, num_input_channels : int, optional
-        The lengths of the first two axes.
-    use_1D_kernel : bool
-        Whether rows and columns are interpolated one after the other, which is the same.
-    """
-    if bool(ratio) == bool(frac_ratio):
-        raise ValueError("bilinear_upsampling: give either ratio or frac_ratio.")
-    if frac_ratio:
-        if use_1D_kernel:
-            raise ValueError("bilinear_upsampling: frac_ratio needs use_1D_kernel=False.")
-        return frac_bilinear_upsampling(input, frac_ratio)
-    images, batch = repeated_edges(input), None
-    if batch_size is not None and num_input_channels is not None:
-        batch = batch_size * num_input_channels
-    rows, columns = input.shape[2], input.shape[3]
-    pad = 2 * ratio - (ratio - 1) // 2 - 1
-    if use_1D_kernel:
-        kernel = bilinear_kernel_1D(ratio)
-        steps = [
-            (kernel[:, None], (rows * ratio, columns + 2), (pad, 0), (ratio, 1)),
-            (kernel[None, :], (rows * ratio, columns * ratio), (0, pad), (1, ratio)),
-        ]
-    else:
-        steps = [(bilinear_kernel_2D(ratio), (rows * ratio, columns * ratio), (pad, pad), (ratio, ratio))]
-    for kernel, places, border_mode, subsample in steps:
-        shape = (batch, 1, *places)
-        kernel = kernel[None, None].astype(images.dtype)
-        images = conv2d_grad_wrt_inputs(images, kernel, shape, None, border_mode, subsample)
-    return images.reshape((input.shape[0], input.shape[1], rows * ratio, columns * ratio))
-
-
-def frac_bilinear_upsampling(input, frac_ratio):
-    """:func:`bilinear_upsampling` by fractions."""
-    if not isinstance(frac_ratio, tuple):
-        raise ValueError(f"frac_bilinear_upsampling: frac_ratio must be a tuple, not {frac_ratio!r}.")
-    pairs = frac_ratio if isinstance(frac_ratio[0], tuple) else (frac_ratio, frac_ratio)
-    up, down = zip(*((p // gcd(p, q), q // gcd(p, q)) for p, q in pairs), strict=True)
-    images = repeated_edges(input)
-    kernel = bilinear_kernel_2D(up).astype(images.dtype)
-    padding = []
-    for n, r in zip(input.shape[2:], up, strict=False):
-        twice = (2 * n - 1) * r + 1
-        padding.append((twice // 2, twice - twice // 2))
-    kernel = bordered(kernel, padding)[None, None]
-    # The images are the filters, spread by the dilation; the kernel is the image that they meet.
-    result = conv2d(kernel, images, filter_dilation=up, subsample=down)
-    return result.reshape((input.shape[0], input.shape[1], result.shape[2], result.shape[3]))
-
-
-def repeated_edges(input):
-    """The images, each channel on its own, with the first and last rows and columns repeated."""
-    images = input.reshape((-1, 1, input.shape[2], input.shape[3]))
-    images = pt.concatenate([images[:, :, :1], images, images[:, :, -1:]], axis=2)
-    return pt.concatenate([images[..., :1], images, images[..., -1:]], axis=3)
 
 
 # --- Shapes -----------------------------------------------------------------------------------------------------------
