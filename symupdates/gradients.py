@@ -12,11 +12,12 @@ from typing import Literal, overload
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
-from symupdates.constraints import shrunk, unit_axes
+from symupdates.constraints import unit_axes
 from symupdates.core import astype, awaits, flag, norm, rescaled
 from symupdates.core.checks import float_tensors
 from symupdates.core.hyper import resolve
 from symupdates.core.names import parameter_names
+from symupdates.core.norms import shrunk
 from symupdates.core.parameters import check_grads, check_params
 from symupdates.core.ranges import BOUND, NON_NEGATIVE
 from symupdates.core.state import Call

@@ -115,3 +115,15 @@ def rescaled(x, size, to=1):
 
     direction = apart(x * astype(inverse, x.dtype)) * astype(1 / size.length, x.dtype)
     return direction if isinstance(to, int) else apart(direction) * astype(to, x.dtype)
+
+
+def trusted(x, size, to):
+    """``x * to / size``, for a norm `size`; or `x` itself where one of the two is zero."""
+    is_zero = pt.or_(pt.eq(to, 0), pt.eq(size.length, 0))
+    return rescaled(x, size.one_where(is_zero), pt.switch(is_zero, one(to), to))
+
+
+def shrunk(x, size, bound):
+    """A tensor scaled for a norm to be within its bound: exactly `x` inside, as c / max(n, c) is not after rewrites."""
+    is_inside = size.value <= bound
+    return rescaled(x, size.one_where(is_inside), pt.switch(is_inside, one(size.length), bound))

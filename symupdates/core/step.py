@@ -12,7 +12,7 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.shape import SpecifyShape
 
 from symupdates.core.checks import check_updates
-from symupdates.core.hyper import RateTag, resolve
+from symupdates.core.hyper import GradientTag, RateTag, resolve
 from symupdates.core.names import free_name, parameter_names
 from symupdates.core.parameters import (
     check_params,
@@ -57,6 +57,8 @@ def prepare(rule, loss_or_grads, params, **hyper):
     grads = [gradient_of(p, g) for p, g in zip(params, compute_grads(loss_or_grads, params), strict=True)]
     mark_as_parameters(map(whole, params))
     places, grads = by_table(params, grads)
+    for p, g in zip(places, grads, strict=True):
+        g.tag.symupdates = GradientTag(p)
     return Step(rule, list(places), grads, hyper, places=places)
 
 

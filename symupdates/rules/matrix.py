@@ -26,15 +26,11 @@ from symupdates.core import (
 )
 from symupdates.core.hyper import scalar
 from symupdates.core.ranges import NON_NEGATIVE, Range
+from symupdates.core.types import count
 from symupdates.rules.adam import adamw
 from symupdates.typing import Hyper, LossOrGrads, OptimizerLike, Parameters, Updates
 
 __all__ = ["adafactor", "muon", "shampoo", "soap"]
-
-
-def count(shape, dtype):
-    """The number of elements of a shape, as a scalar variable; one for none."""
-    return maximum(astype(pt.as_tensor_variable(prod(shape)), dtype), np.asarray(1, dtype))
 
 
 def mean(x, axis):

@@ -23,6 +23,7 @@ from symupdates.core import (
 )
 from symupdates.core.parameters import gradient_of, whole_params
 from symupdates.core.ranges import BOUND, POSITIVE, REAL
+from symupdates.core.types import positive
 from symupdates.typing import Hyper, Loss, LossOrGrads, Optimizer, OptimizerLike, Parameters, Updates
 
 __all__ = [
@@ -37,11 +38,6 @@ __all__ = [
     "polyak_step",
     "prodigy",
 ]
-
-
-def positive(x):
-    """At least the smallest normal number: a divisor with which zero divided by zero is zero."""
-    return maximum(x, np.asarray(np.finfo(x.dtype).tiny, x.dtype))
 
 
 def corrected(step, eta, beta1, beta2):

@@ -5,26 +5,42 @@ import numpy as np
 from oracles.common import at, moved
 
 
-def accelerate(p, grads, rule, momentum, nesterov, hyper):
-    """Momentum on the steps u of a rule, which goes on from where its parameter was moved to.
+def changed(p, grads, rule, change, hyper):
+    """The steps u of a rule, which goes on from where its parameter was moved to, changed.
 
-    A step is known as a difference of parameters only, to the rounding of the parameter: so is the velocity.
+    ``change(p, u, g, t)`` returns where the parameter goes to, and state. A step is known as a difference of parameters
+    only, to the rounding of the parameter.
     """
-    v = np.zeros_like(p)
-    rule_steps = rule(p, grads, **hyper)
+    drawn = []
+
+    def drawing():
+        for g in grads:
+            drawn[:] = [g]
+            yield g
+
+    rule_steps = rule(p, drawing(), **hyper)
     state = next(rule_steps, None)
     t = 0
     while state is not None:
-        mu = at(momentum, t)
-        u = state["param"] - p
-        v = mu * v + u
-        p = p + mu * v + u if nesterov else p + v
-        p = moved(p, (yield {**state, "param": p, "velocity": v}))
+        p, own = change(p, state["param"] - p, drawn[0], t)
+        p = moved(p, (yield {**state, **own, "param": p}))
         t += 1
         try:
             state = rule_steps.send(p)
         except StopIteration:
             return
+
+
+def accelerate(p, grads, rule, momentum, nesterov, hyper):
+    v = np.zeros_like(p)
+
+    def change(p, u, g, t):
+        nonlocal v
+        mu = at(momentum, t)
+        v = mu * v + u
+        return p + mu * v + u if nesterov else p + v, {"velocity": v}
+
+    return changed(p, grads, rule, change, hyper)
 
 
 def apply_momentum(p, grads, rule, momentum=0.9, **hyper):
@@ -39,6 +55,55 @@ def apply_momentum(p, grads, rule, momentum=0.9, **hyper):
 def apply_nesterov_momentum(p, grads, rule, momentum=0.9, **hyper):
     """As `apply_momentum`, with the step of `nesterov_momentum`: v ← μv + u, p ← p + μv + u."""
     return accelerate(p, grads, rule, momentum, True, hyper)
+
+
+def apply_trust_ratio(p, grads, rule, trust_coefficient=1.0, learning_rate=1.0, **hyper):
+    """You et al. (2020), LAMB, algorithm 2, of any direction d, whose step is -η d; η_t times that in LARS."""
+
+    def change(p, u, g, t):
+        eta = at(learning_rate, t)
+        d = -u / eta
+        weights, size = np.linalg.norm(np.ravel(p)), np.linalg.norm(np.ravel(d))
+        ratio = at(trust_coefficient, t) * weights / size if weights > 0 and size > 0 else 1
+        return p - eta * ratio * d, {}
+
+    return changed(p, grads, rule, change, hyper)
+
+
+def apply_rms_clip(p, grads, rule, threshold=1.0, learning_rate=1.0, **hyper):
+    """Shazeer and Stern (2018), Adafactor, algorithm 4: U ← U / max(1, RMS(U)/d), of any U that makes the step."""
+
+    def change(p, u, g, t):
+        rho = at(learning_rate, t)
+        U = -u / rho
+        return p - rho * U / max(1, np.sqrt(np.mean(U**2)) / at(threshold, t)), {}
+
+    return changed(p, grads, rule, change, hyper)
+
+
+def apply_cautious(p, grads, rule, xi=1.0, **hyper):
+    """Liang et al. (2024), Cautious optimizers, equation 1: φ = dim/(nnz(u ∘ g > 0) + ξ) I(u ∘ g > 0)."""
+
+    def change(p, u, g, t):
+        agrees = -u * g > 0
+        return p + u * agrees * (p.size / (np.sum(agrees) + at(xi, t))), {}
+
+    return changed(p, grads, rule, change, hyper)
+
+
+def apply_schedule_free(p, grads, rule, beta=0.9, learning_rate=1.0, **hyper):
+    """Defazio et al. (2024), The road less scheduled, equations 3 to 5, of the step of any rule; weights γ²."""
+    z, x, weights = p, p, 0.0
+
+    def change(p, u, g, t):
+        nonlocal z, x, weights
+        z = z + u
+        weights = weights + at(learning_rate, t) ** 2
+        c = at(learning_rate, t) ** 2 / weights
+        x = (1 - c) * x + c * z
+        return (1 - at(beta, t)) * z + at(beta, t) * x, {"z": z, "average": x, "weights": weights}
+
+    return changed(p, grads, rule, change, hyper)
 
 
 def norm_constraint(x, max_norm, axes, epsilon=1e-7):
