@@ -1035,9 +1035,9 @@ def averages(updates: UpdatesLike) -> OrderedDict[SharedVariable, SharedVariable
     ----------
     updates : dict
         An updates dict with :func:`~symupdates.apply_ema`, :func:`~symupdates.apply_polyak_average`,
-        :func:`~symupdates.apply_schedule_free` or :func:`~symupdates.apply_lookahead` in it, or of a rule whose parameters are not what it has found:
-        :func:`~symupdates.asgd`, :func:`~symupdates.schedule_free_adamw` and its twin, :func:`~symupdates.lbfgs`; of
-        several stand-ins for one parameter, the one that was made last counts.
+        :func:`~symupdates.apply_schedule_free` or :func:`~symupdates.apply_lookahead` in it, or of a rule whose
+        parameters are not what it has found: :func:`~symupdates.asgd`, :func:`~symupdates.schedule_free_adamw` and its
+        twin, :func:`~symupdates.lbfgs`; of several stand-ins for one parameter, the one that was made last counts.
 
     Returns
     -------

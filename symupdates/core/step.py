@@ -26,7 +26,7 @@ from symupdates.core.parameters import (
 from symupdates.core.places import AtRows, Lookups, Whole, is_rows, whole, written
 from symupdates.core.program import key_names, moved
 from symupdates.core.selectors import select
-from symupdates.core.state import Call, StateTag, advances, is_state, mark_as_stand_in, new_clock, new_state
+from symupdates.core.state import Call, StateTag, advance, advances, is_state, mark_as_stand_in, new_clock, new_state
 from symupdates.core.types import astype, largest_dtype, like, total
 
 try:
@@ -326,6 +326,11 @@ class Step:
                 self[variable] = pt.set_subtensor(at_rows, pt.switch(is_open, values, at_rows))
             elif variable in held:
                 self[variable] = pt.switch(is_open, updates[variable], variable)
+
+    def advance(self):
+        """Let the state that was set advance by itself, in every updates dict that reads it: of what makes no dict."""
+        for variable, value in self._updates.items():
+            advance(variable, value)
 
     def finish(self, params_first=False):
         """The updates dict: what was set, in that order, and last the state that advances by itself.

@@ -119,3 +119,66 @@ def total_norm_constraint(xs, max_norm, epsilon=1e-7):
     """
     norm = np.sqrt(sum(np.sum(x**2) for x in xs))
     return [x * np.clip(norm, 0, max_norm) / (norm + epsilon) for x in xs], norm
+
+
+# --- Gradients --------------------------------------------------------------------------------------------------------
+# Of each update, a list of them; and what is left of them, in float64.
+
+
+def length_of(grads):
+    return np.sqrt(sum(np.sum(g**2) for g in grads))
+
+
+def clip_by_percentile(steps, params, percentile=10.0, window=1000):
+    """Seetharaman et al. (2020), AutoClip, algorithm 1, of the last norms."""
+    norms = []
+    for t, grads in enumerate(steps):
+        norms.append(length_of(grads))
+        c = np.percentile(norms[-window:], at(percentile, t))
+        yield [g * min(1, c / norms[-1]) for g in grads]
+
+
+def clip_by_zscore(steps, params, threshold=2.5, decay=0.97, warmup=25):
+    """Kumar et al. (2025), ZClip, algorithm 1: reciprocal clipping, and the averages of the clipped norms."""
+    first = []
+    for t, grads in enumerate(steps):
+        norm = length_of(grads)
+        if len(first) < warmup:
+            first.append(norm)
+            mu, variance = np.mean(first), np.var(first)
+            yield grads
+            continue
+        z_threshold, alpha = at(threshold, t), at(decay, t)
+        z = (norm - mu) / np.sqrt(variance)
+        clipped = mu + z_threshold**2 / z * np.sqrt(variance) if z > z_threshold else norm
+        mu = alpha * mu + (1 - alpha) * clipped
+        variance = alpha * variance + (1 - alpha) * (clipped - mu) ** 2
+        yield [g * clipped / norm for g in grads]
+
+
+def orthograd(steps, params, rescale=True):
+    """Prieto et al. (2025), Grokking at the edge of numerical stability, equation 7; rescaled as in their program."""
+    for grads in steps:
+        rest = [g - np.vdot(w, g) / np.vdot(w, w) * w for g, w in zip(grads, params, strict=True)]
+        scale = [length_of([g]) / length_of([r]) if rescale else 1 for g, r in zip(grads, rest, strict=True)]
+        yield [s * r for s, r in zip(scale, rest, strict=True)]
+
+
+def grokfast(steps, params, decay=0.98, amplification=2.0):
+    """Lee et al. (2024), Grokfast, algorithm 2, from the first gradient on."""
+    h = None
+    for t, grads in enumerate(steps):
+        alpha = at(decay, t)
+        h = grads if h is None else [alpha * a + (1 - alpha) * g for a, g in zip(h, grads, strict=True)]
+        yield [g + at(amplification, t) * a for a, g in zip(h, grads, strict=True)]
+
+
+def mars(steps, params, beta=0.95, gamma=0.025, max_norm=1.0):
+    """Yuan et al. (2025), MARS, algorithm 1, with the gradient before as it was; equation 7 for the clipping."""
+    before = None
+    for t, grads in enumerate(steps):
+        b = at(beta, t)
+        before = grads if before is None else before
+        c = [g + at(gamma, t) * b / (1 - b) * (g - old) for g, old in zip(grads, before, strict=True)]
+        before = grads
+        yield [x * min(1, at(max_norm, t) / length_of([x])) for x in c]
