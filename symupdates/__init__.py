@@ -82,9 +82,11 @@ from symupdates.transforms import (
     apply_rms_clip,
     apply_scale,
     apply_schedule_free,
+    apply_swag,
     apply_trust_ratio,
     apply_weight_decay,
     averages,
+    swag_draws,
     swap_averages,
 )
 from symupdates.vectorize import take_run, vectorize
@@ -191,6 +193,8 @@ __all__ = [
     "apply_freeze",
     "apply_ema",
     "apply_polyak_average",
+    "apply_swag",
+    "swag_draws",
     "averages",
     "swap_averages",
     "adjustable",

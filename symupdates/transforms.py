@@ -24,7 +24,8 @@ from symupdates.core.state import GROUPS, advance, call_state, check_size, stand
 from symupdates.core.step import parameters_of
 from symupdates.core.types import count, largest_dtype, positive
 from symupdates.proximal import l1
-from symupdates.typing import Hyper, ProjectionLike, ProximalLike, Selection, Updates, UpdatesLike
+from symupdates.random import checked_seed
+from symupdates.typing import Hyper, ProjectionLike, ProximalLike, Seed, Selection, Updates, UpdatesLike
 
 __all__ = [
     "adjustable",
@@ -42,9 +43,11 @@ __all__ = [
     "apply_rms_clip",
     "apply_scale",
     "apply_schedule_free",
+    "apply_swag",
     "apply_trust_ratio",
     "apply_weight_decay",
     "averages",
+    "swag_draws",
     "swap_averages",
 ]
 
@@ -1028,6 +1031,156 @@ def apply_polyak_average(
     return step.finish()
 
 
+@awaits("updates")
+def apply_swag(
+    updates: UpdatesLike | None = None, params: Selection = None, begin: int = 0, every: int = 1, rank: int = 20
+) -> Updates:
+    r"""SWAG: keep the mean of the parameters over many updates, and how they vary about it, for draws of a posterior.
+
+    With :math:`p` the parameter after update :math:`t`, and :math:`n = (t - b)/k` where that is whole:
+
+    .. math::
+        s &\leftarrow \left(1 - \frac{1}{n}\right) \left(s + \frac{1}{n} (p - a)^2\right) \\
+        a &\leftarrow a + \frac{1}{n} (p - a) \\
+        D &\leftarrow \text{the last } K \text{ of } p - a
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed. What changes the parameters
+        after the step, such as a projection, goes before it.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters that vary, as in :func:`apply_ema`.
+    begin : int
+        The number :math:`b` of updates before those that count, at least 0; until then, the mean is the parameter.
+    every : int
+        Every :math:`k`-th update after counts: those of an epoch in the paper.
+    rank : int
+        The number :math:`K` of deviations that are kept, at least 2. The default is the paper's.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict: the keys of `updates` in their order, then the ``variance``, the ``mean`` and the ``deviations`` of
+        each parameter; last, the number of parameters ``collected``, and the count.
+
+    Raises
+    ------
+    ValueError
+        If `begin`, `every` or `rank` is not such a whole number.
+
+    Notes
+    -----
+    For a rule that moves about a minimum, as :func:`~symupdates.sgd` does on minibatches at a rate that does not fall.
+    The parameters train as without it. :func:`~symupdates.swag_draws` draws from the Gaussian; the mean, which is that
+    of :func:`apply_polyak_average`, is what :func:`~symupdates.averages` gives. Its width is that of the steps: on a
+    linear model, the variances are in proportion to the rate, where those of the posterior are not. For samples of the
+    posterior, see :func:`~symupdates.sgld` and its kin.
+
+    State: ``variance`` (:math:`s`), zero at first, and ``mean`` (:math:`a`), the parameter at first, of its shape and
+    dtype; ``deviations`` (:math:`D`), zero at first, as many in a row as `rank`; ``collected`` (:math:`n`). The other
+    errors and the partial are as for :func:`apply_momentum`.
+
+    References
+    ----------
+    .. [1] W. J. Maddox, T. Garipov, P. Izmailov, D. Vetrov and A. G. Wilson (2019). A simple baseline for Bayesian
+       uncertainty in deep learning. NeurIPS. arXiv:1902.02476.
+    """
+    whole_number("apply_swag: begin", begin, least=0)
+    whole_number("apply_swag: every", every)
+    whole_number("apply_swag: rank", rank, least=2)
+    step = extend("apply_swag", updates, params)
+    collected = step.count("collected")
+    has_begun = step.t > begin
+    is_due = has_begun & pt.eq((step.t - begin) % every, 0)
+    step[collected] = collected + pt.cast(is_due, "int64")
+    n = pt.maximum(step[collected], 1)
+    for p, p_next, () in step:
+        variance, mean = step.state(p, "variance"), step.stand_in(p, "mean")
+        deviations = step.state(p, "deviations", shape=(rank, ...))
+        weight, off = 1 / astype(n, p.dtype), p_next - mean
+        is_last = pt.eq(np.arange(rank).reshape(rank, *[1] * p.ndim), (n - 1) % rank)
+        step[variance] = pt.switch(is_due, (1 - weight) * (variance + weight * off**2), variance)
+        step[mean] = pt.switch(has_begun, pt.switch(is_due, mean + weight * off, mean), p_next)
+        step[deviations] = pt.switch(is_due & is_last, (1 - weight) * off, deviations)
+    return step.finish()
+
+
+def swag_draws(updates: UpdatesLike, draws: int = 1, seed: Seed = None) -> OrderedDict[SharedVariable, np.ndarray]:
+    r"""Draw parameters from the Gaussian that :func:`~symupdates.apply_swag` has gathered.
+
+    With the mean :math:`a`, the variances :math:`s` and :math:`K` deviations :math:`D`, of all its parameters as one
+    vector, and standard normal :math:`z_1` and :math:`z_2`:
+
+    .. math:: p = a + \sqrt{\frac{s}{2}}\, z_1 + \frac{1}{\sqrt{2 (K - 1)}}\, D^\top z_2
+
+    Parameters
+    ----------
+    updates : dict
+        An updates dict with :func:`~symupdates.apply_swag` in it.
+    draws : int
+        How many.
+    seed : int or sequence of ints, optional
+        For the same draws in every run.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter an array of its dtype, of all draws, one after the other. A parameter is set to the one
+        numbered ``i`` by ``parameter.set_value(values[i])``; batch norm's averages are to be computed anew.
+
+    Raises
+    ------
+    ValueError
+        If the dict has no :func:`~symupdates.apply_swag`, or has gathered less than two parameters yet; if `draws` is
+        not a whole number of at least 1.
+
+    Notes
+    -----
+    Parameters of several groups of a :func:`~symupdates.partition`, each with one of its own, are independent.
+
+    References
+    ----------
+    .. [1] W. J. Maddox, T. Garipov, P. Izmailov, D. Vetrov and A. G. Wilson (2019). A simple baseline for Bayesian
+       uncertainty in deep learning. NeurIPS. arXiv:1902.02476.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, symupdates
+    >>> W, x = pytensor.shared(np.zeros(3), name="W"), pytensor.tensor.dvector("x")
+    >>> optimizer = symupdates.chain(symupdates.sgd(learning_rate=0.5), symupdates.apply_swag(begin=10))
+    >>> updates = optimizer(((W - x) ** 2).sum() / 2, [W])
+    >>> step = pytensor.function([x], [], updates=updates)
+    >>> rng = np.random.default_rng(0)
+    >>> for _ in range(1000):
+    ...     _ = step(rng.normal(size=3))
+    >>> symupdates.swag_draws(updates, draws=500, seed=0)[W].shape
+    (500, 3)
+    """
+    whole_number("swag_draws: draws", draws)
+    calls = {}
+    for v in shared_variables("swag_draws", updates):
+        if is_state(v) and v.tag.symupdates.call is not None:
+            check_size(v)
+            tag = v.tag.symupdates
+            calls.setdefault(tag.call, {}).setdefault(tag.slot, {})[tag.parameter] = np.asarray(v.get_value())
+    found = [slots for slots in calls.values() if "deviations" in slots]
+    if not found:
+        raise ValueError("swag_draws: these updates keep no deviations; add apply_swag(updates).")
+    rng, drawn = np.random.default_rng(checked_seed("swag_draws", seed)), OrderedDict()
+    for slots in found:
+        if (n := slots["collected"][None]) < 2:
+            raise ValueError(f"swag_draws: {n} of at least 2 updates have been gathered; train on.")
+        k = min(n, len(next(iter(slots["deviations"].values()))))
+        z2 = rng.normal(size=(draws, k))
+        for p, deviations in slots["deviations"].items():
+            mean, variance = slots["mean"][p], slots["variance"][p]
+            z1 = rng.normal(size=(draws, *mean.shape))
+            along = np.tensordot(z2, deviations[:k].astype("float64"), axes=1) / np.sqrt(2 * (k - 1))
+            drawn[p] = (mean + np.sqrt(variance / 2) * z1 + along).astype(p.dtype)
+    return drawn
+
+
 def averages(updates: UpdatesLike) -> OrderedDict[SharedVariable, SharedVariable]:
     """What an updates dict keeps to evaluate the model at, by parameter: averages, or what else stands in for them.
 
@@ -1035,9 +1188,10 @@ def averages(updates: UpdatesLike) -> OrderedDict[SharedVariable, SharedVariable
     ----------
     updates : dict
         An updates dict with :func:`~symupdates.apply_ema`, :func:`~symupdates.apply_polyak_average`,
-        :func:`~symupdates.apply_schedule_free` or :func:`~symupdates.apply_lookahead` in it, or of a rule whose
-        parameters are not what it has found: :func:`~symupdates.asgd`, :func:`~symupdates.schedule_free_adamw` and its
-        twin, :func:`~symupdates.lbfgs`; of several stand-ins for one parameter, the one that was made last counts.
+        :func:`~symupdates.apply_swag`, :func:`~symupdates.apply_schedule_free` or :func:`~symupdates.apply_lookahead`
+        in it, or of a rule whose parameters are not what it has found: :func:`~symupdates.asgd`,
+        :func:`~symupdates.schedule_free_adamw` and its twin, :func:`~symupdates.lbfgs`; of several stand-ins for one
+        parameter, the one that was made last counts.
 
     Returns
     -------

@@ -183,6 +183,7 @@ TRANSFORMS = [
     su.apply_freeze,
     su.apply_ema,
     su.apply_polyak_average,
+    su.apply_swag,
     su.adjustable,
 ]
 

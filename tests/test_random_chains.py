@@ -100,6 +100,7 @@ class Program:
             lambda: su.apply_freeze(params=self.pick([None, ".", lambda p: p.ndim < 3]), until=2),
             lambda: su.apply_ema(decay=self.hyper(0.5), debias=bool(self.rng.integers(2))),
             lambda: su.apply_polyak_average(begin=1, every=2),
+            lambda: su.apply_swag(begin=1, rank=2),
         ]
 
     def rule(self, rows):

@@ -624,6 +624,95 @@ def test_evaluating_at_the_averages_and_swapping_them():
             function(sgd(loss, [W, b]))
 
 
+# --- SWAG -------------------------------------------------------------------------------------------------------------
+
+
+def moments(path, rank):
+    """Maddox et al. (2019), algorithm 1: the mean, the variances, and the last deviations from the mean at the time."""
+    means = [np.mean(path[: n + 1], axis=0) for n in range(len(path))]
+    variance = np.mean(np.square(path), axis=0) - means[-1] ** 2
+    return means[-1], variance, [p - a for p, a in zip(path, means, strict=True)][-rank:]
+
+
+@pytest.mark.ci
+@pytest.mark.once
+def test_swag(backend):
+    """Against its definition, in both precisions; the parameters train as without."""
+    g = pt.tensor("g", shape=(4,), dtype="float64")
+    params = [make_param((4,), dtype, dtype) for dtype in ("float32", "float64")]
+    before = sgd([g, g], params, learning_rate=0.5)
+    updates = symupdates.apply_swag(before, begin=2, every=2, rank=3)
+    assert [updates[p] for p in params] == [before[p] for p in params]
+    found = symupdates.named(updates)
+    step = pytensor.function([g], [], updates=updates, mode=backend)
+    paths = [[], []]
+    for t, given in enumerate(np.random.default_rng(0).normal(size=(13, 4)), start=1):
+        step(given)
+        for p, path in zip(params, paths, strict=True):
+            kept = {slot: found[f"{p.name}/swag/{slot}"].get_value() for slot in ("mean", "variance", "deviations")}
+            assert all(x.dtype == p.dtype for x in kept.values())
+            if t > 2 and t % 2 == 0:
+                path.append(p.get_value().astype("float64"))
+            if t <= 2:
+                np.testing.assert_array_equal(kept["mean"], p.get_value())
+            if not path:
+                assert not kept["variance"].any() and not kept["deviations"].any()
+                continue
+            mean, variance, last = moments(path, rank=3)
+            atol = 20 * np.finfo(p.dtype).eps
+            np.testing.assert_allclose(kept["mean"], mean, rtol=0, atol=atol)
+            np.testing.assert_allclose(kept["variance"], variance, rtol=0, atol=atol)
+            rows = [kept["deviations"][i % 3] for i in range(len(path))][-3:]
+            np.testing.assert_allclose(rows, last, rtol=0, atol=atol)
+    assert found["swag/collected"].get_value() == len(paths[0]) == 5
+    assert list(averages(updates).values()) == [found[f"{p.name}/swag/mean"] for p in params]
+
+
+def test_swag_draws():
+    """Their mean and covariance, also that of two parameters, within five standard errors; seeds; what is not there."""
+    W, b = make_param((2,), "float64", "W"), make_param((), "float32", "b")
+    g, h = pt.vector("g", dtype="float64"), pt.scalar("h", dtype="float64")
+    plain = sgd([g, h], [W, b], learning_rate=0.5)
+    updates = symupdates.apply_swag(plain, rank=4)
+    step = pytensor.function([g, h], [], updates=updates, mode=PYTHON)
+    with pytest.raises(ValueError, match="swag_draws: these updates keep no deviations; add apply_swag"):
+        symupdates.swag_draws(plain)
+    path = []
+    for given in np.random.default_rng(0).normal(size=(8, 2)):
+        if len(path) < 2:
+            with pytest.raises(ValueError, match=f"swag_draws: {len(path)} of at least 2 updates"):
+                symupdates.swag_draws(updates)
+        step(given, given.sum())
+        path.append([*W.get_value(), b.get_value()])
+        if len(path) not in (3, 8):
+            continue
+        mean, variance, last = moments(np.array(path), rank=4)
+        k = len(last)
+        covariance = np.diag(variance) / 2 + np.transpose(last) @ last / (2 * (k - 1))
+        n = 40_000
+        drawn = symupdates.swag_draws(updates, draws=n, seed=1)
+        assert [(p, x.shape, x.dtype.name) for p, x in drawn.items()] == [(W, (n, 2), "float64"), (b, (n,), "float32")]
+        together = np.column_stack([drawn[W], drawn[b]])
+        sizes = np.sqrt(np.diag(covariance))
+        assert (np.abs(together.mean(axis=0) - mean) < 5 * sizes / np.sqrt(n)).all()
+        error = np.abs(np.cov(together.T) - covariance) / np.outer(sizes, sizes)
+        assert (error < 5 * np.sqrt(2 / n)).all()
+    again, other = (symupdates.swag_draws(updates, draws=n, seed=seed)[W] for seed in (1, 2))
+    np.testing.assert_array_equal(again, drawn[W])
+    assert not np.array_equal(other, again)
+    for arguments, words in (
+        ({"begin": -1}, "begin"),
+        ({"every": 0}, "every"),
+        ({"rank": 1}, "rank must be .* least 2"),
+    ):
+        with pytest.raises(ValueError, match=f"apply_swag: {words}"):
+            symupdates.apply_swag(plain, **arguments)
+    with pytest.raises(ValueError, match="swag_draws: draws must be a whole number of at least 1"):
+        symupdates.swag_draws(updates, draws=0)
+    with pytest.raises(ValueError, match="swag_draws: seed must not be negative"):
+        symupdates.swag_draws(updates, seed=-1)
+
+
 STAND_INS = {
     "slow": lambda loss, params: apply_lookahead(adam(loss, params, learning_rate=0.1), every=3),
     "schedule-free": partial(schedule_free_sgd, learning_rate=0.1),
