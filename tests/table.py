@@ -412,10 +412,10 @@ ROWS = [
     Row(
         symupdates.prodigy,
         oracles.prodigy,
-        ADAPTED,
+        {**ADAPTED, "d_coef": 0.75},
         ("m", "v", "s", "start", "param"),
         whole=("r", "distance", "t"),
-        structure=(("bias_correction", True),),
+        structure=(("bias_correction", True), ("growth_rate", None), ("safeguard_warmup", False)),
         coupled=True,
         fused=False,
     ),
