@@ -27,6 +27,7 @@ from symupdates.rules.lbfgs import lbfgs
 from symupdates.rules.matrix import adafactor, muon, shampoo, soap
 from symupdates.rules.moments import (
     adabelief,
+    adam_atan2,
     adan,
     ademamix,
     adopt,
@@ -135,6 +136,7 @@ __all__ = [
     "adopt",
     "qhadam",
     "optimistic_adam",
+    "adam_atan2",
     # layers and matrices
     "lars",
     "lamb",

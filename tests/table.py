@@ -323,6 +323,14 @@ ROWS = [
         ("m", "v", "r", "param"),
         whole=("t",),
     ),
+    Row(
+        symupdates.adam_atan2,
+        oracles.adam_atan2,
+        {"learning_rate": 2.0**-5, "beta1": 0.875, "beta2": 0.984375},
+        ("m", "u", "param"),
+        whole=("t",),
+        has_peers=False,
+    ),
     # Layers and matrices
     Row(
         symupdates.lars,

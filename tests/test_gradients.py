@@ -207,6 +207,7 @@ def test_what_is_no_number_is_not_kept():
             for x in [*broken, 1.0, 2.0, *broken, 1.5, 1.0, 2.0]:
                 step([x, 0.0])
                 assert np.isfinite(p.get_value()).all() == np.isfinite(x) or np.isinf(x)
+                assert all(np.isfinite(v.get_value()).all() for v in list(updates)[1:])
                 p.set_value(np.zeros(2))
             step([40.0, 0.0])
             ends.append([v.get_value() for v in updates])

@@ -235,6 +235,16 @@ def test_changed_steps_on_backends(backend):
             assert_close(p.get_value(), path[: t + 1], TOLERANCE["float32"], p.name, elementwise=False)
 
 
+def test_the_gradient_is_that_of_the_parameter():
+    """Not that of another, where its next value is computed with both, and the other stands nearer."""
+    W, b = (pytensor.shared(np.ones(2), name=name) for name in "Wb")
+    updates = sgd((W - b).sum(), [W, b], learning_rate=1.0)
+    updates[W] = pt.abs(pt.abs(updates[W])) + 0 * updates[b]
+    step = pytensor.function([], [], updates=symupdates.apply_cautious(updates, params=[W]), mode=PYTHON)
+    step()
+    np.testing.assert_allclose(W.get_value(), 1 / 3)
+
+
 def run(optimizer, steps=8, dtype="float64", scale=1.0, start=1.0):
     """The parameter at the end; in the mode that has no rewrites."""
     p = pytensor.shared(start * np.random.default_rng(0).normal(size=(4, 2)).astype(dtype), name="p")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pytensor.tensor import clip, eq, maximum, sign, sqrt, switch
+from pytensor.tensor import abs, arctan2, clip, eq, maximum, sign, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare, total
 from symupdates.core.hyper import scalar
 from symupdates.core.ranges import NON_NEGATIVE, PART
+from symupdates.core.types import positive
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = [
     "adabelief",
+    "adam_atan2",
     "adan",
     "ademamix",
     "adopt",
@@ -734,3 +736,73 @@ def optimistic_adam(
         step[r] = m_hat / (sqrt(step[v] / step.bias_correction(beta2)) + eps)
         step[p] = p - eta * (step[r] + omega * switch(eq(step.t, 1), 0, step[r] - r))
     return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def adam_atan2(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+) -> Updates:
+    r"""Adam-atan2: Adam without an :math:`\epsilon`, by the arctangent of what it divides.
+
+    .. math::
+        m &\leftarrow \beta_1 m + (1 - \beta_1)\, g \\
+        u &\leftarrow \sqrt{\beta_2 u^2 + (1 - \beta_2)\, g^2} \\
+        p &\leftarrow p - \eta \operatorname{atan2} \left(
+            \frac{m}{1 - \beta_1^t},\ \frac{u}{\sqrt{1 - \beta_2^t}} \right)
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the parameter: the first step is :math:`\eta\pi/4` long in every
+        coordinate that has a gradient, where that of :func:`~symupdates.adam` is :math:`\eta`, and none is longer than
+        :math:`\eta\pi/2`.
+    beta1, beta2 : hyper-parameter
+        The decays :math:`\beta_1, \beta_2` of the averages, as for :func:`~symupdates.adam`.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``m``, of its ``u``, then its own; last, the count ``t``.
+
+    Notes
+    -----
+    It is free of scale: gradients that are larger or smaller by any factor make the same steps, in float32 too, whose
+    squares would be no numbers, for :math:`u` is kept and not its square. Steps are those of Adam where :math:`m` is
+    small beside :math:`u`, and shorter elsewhere. Decay beside the step is :func:`~symupdates.apply_weight_decay`.
+
+    The paper has no factors in the arctangent. Programs that multiply it by 1.27, which is about :math:`4/\pi`, have as
+    long a first step as Adam: give them this as the rate.
+
+    State: ``m`` and ``u``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one for all
+    parameters, the number of updates made. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] K. Everett, L. Xiao, M. Wortsman, A. A. Alemi, R. Novak, P. J. Liu, I. Gur, J. Sohl-Dickstein,
+       L. P. Kaelbling, J. Lee and J. Pennington (2024). Scaling exponents across parameterizations and optimizers.
+       ICML. arXiv:2407.05872.
+    """
+    step = prepare("adam_atan2", loss_or_grads, params, learning_rate=learning_rate, beta1=beta1, beta2=beta2)
+    for p, g, (eta, beta1, beta2) in step:
+        m, u = step.state(p, "m"), step.state(p, "u")
+        step[m] = beta1 * m + (1 - beta1) * g
+        step[u] = hypot(sqrt(beta2) * u, sqrt(1 - beta2) * g)
+        m_hat, u_hat = step[m] / step.bias_correction(beta1), step[u] / sqrt(step.bias_correction(beta2))
+        step[p] = p - eta * arctan2(m_hat, u_hat)
+    return step.finish()
+
+
+def hypot(x, y):
+    """The root of the sum of two squares, which themselves may be no numbers."""
+    largest = maximum(abs(x), abs(y))
+    # Casts keep rewrites from squaring before they divide.
+    ratios = (astype(z / positive(largest), x.dtype) for z in (x, y))
+    return largest * sqrt(sum(ratio**2 for ratio in ratios))
