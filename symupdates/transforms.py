@@ -1139,11 +1139,6 @@ def swag_draws(updates: UpdatesLike, draws: int = 1, seed: Seed = None) -> Order
     -----
     Parameters of several groups of a :func:`~symupdates.partition`, each with one of its own, are independent.
 
-    References
-    ----------
-    .. [1] W. J. Maddox, T. Garipov, P. Izmailov, D. Vetrov and A. G. Wilson (2019). A simple baseline for Bayesian
-       uncertainty in deep learning. NeurIPS. arXiv:1902.02476.
-
     Examples
     --------
     >>> import numpy as np, pytensor, symupdates
@@ -1156,6 +1151,11 @@ def swag_draws(updates: UpdatesLike, draws: int = 1, seed: Seed = None) -> Order
     ...     _ = step(rng.normal(size=3))
     >>> symupdates.swag_draws(updates, draws=500, seed=0)[W].shape
     (500, 3)
+
+    References
+    ----------
+    .. [1] W. J. Maddox, T. Garipov, P. Izmailov, D. Vetrov and A. G. Wilson (2019). A simple baseline for Bayesian
+       uncertainty in deep learning. NeurIPS. arXiv:1902.02476.
     """
     whole_number("swag_draws: draws", draws)
     calls = {}
