@@ -31,6 +31,7 @@ from symupdates.rules.moments import (
     adan,
     ademamix,
     adopt,
+    laprop,
     novograd,
     optimistic_adam,
     qhadam,
@@ -136,6 +137,7 @@ __all__ = [
     "adopt",
     "qhadam",
     "optimistic_adam",
+    "laprop",
     "adam_atan2",
     # layers and matrices
     "lars",

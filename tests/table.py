@@ -323,6 +323,7 @@ ROWS = [
         ("m", "v", "r", "param"),
         whole=("t",),
     ),
+    Row(symupdates.laprop, oracles.laprop, MOMENTS, ("v", "m", "param"), whole=("t",), has_peers=False),
     Row(
         symupdates.adam_atan2,
         oracles.adam_atan2,
