@@ -359,6 +359,8 @@ ROWS = [
             ("ns_steps", 5),
             ("consistent_rms", None),
             ("others", symupdates.sgd(learning_rate=0.125)),
+            ("coefficients", "jordan"),
+            ("kernels", False),
         ),
         fused=False,
         products=15,

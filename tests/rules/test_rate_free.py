@@ -72,7 +72,7 @@ def test_prodigy_grows_at_a_rate():
     row = next(row for row in ROWS if row.name == "prodigy")
     g = pt.tensor("g", shape=(5,), dtype="float64")
     p = pytensor.shared(np.full(5, 3.0), name="p")
-    hyper = {"learning_rate": lambda step: (1 + step) / 4, "initial_distance": 1e-3, "d_coef": 0.5}
+    hyper = {"learning_rate": lambda step: (1 + step) / 4, "initial_distance": 1e-3, "d_coef": 8.0}
     options = {"growth_rate": 1.125, "safeguard_warmup": True}
     updates = su.prodigy([g], [p], **hyper, **options)
     assert [v.name for v in updates][-4:] == ["prodigy/r", "prodigy/best", "prodigy/distance", "prodigy/t"]
