@@ -869,6 +869,4 @@ def adam_atan2(
 def hypot(x, y):
     """The root of the sum of two squares, which themselves may be no numbers."""
     largest = maximum(abs(x), abs(y))
-    # Casts keep rewrites from squaring before they divide.
-    ratios = (astype(z / positive(largest), x.dtype) for z in (x, y))
-    return largest * sqrt(sum(ratio**2 for ratio in ratios))
+    return largest * sqrt(sum((z / positive(largest)) ** 2 for z in (x, y)))

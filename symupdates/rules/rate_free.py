@@ -590,8 +590,7 @@ def cocob(
         step[accu] = G = accu + abs(eta * g)
         step[reward] = R = maximum(reward - eta * g * (p - start), 0)
         step[theta] = theta - eta * g
-        theta_in_L = astype(step[theta] / L, p.dtype)  # no product of two gradients, by rewrites either
-        step[p] = start + theta_in_L * (1 + R / L) / maximum(G / L + 1, alpha)
+        step[p] = start + step[theta] / L * (1 + R / L) / maximum(G / L + 1, alpha)  # no product of two gradients
     return step.finish()
 
 
