@@ -27,9 +27,11 @@ from symupdates.rules.lbfgs import lbfgs
 from symupdates.rules.matrix import adafactor, muon, shampoo, soap
 from symupdates.rules.moments import (
     adabelief,
+    adam_atan2,
     adan,
     ademamix,
     adopt,
+    laprop,
     novograd,
     optimistic_adam,
     qhadam,
@@ -68,6 +70,7 @@ from symupdates.state import summary as summary
 from symupdates.state import to_numpy as to_numpy
 from symupdates.transforms import (
     adjustable,
+    apply_cautious,
     apply_ema,
     apply_freeze,
     apply_if_finite,
@@ -78,9 +81,14 @@ from symupdates.transforms import (
     apply_polyak_average,
     apply_projection,
     apply_proximal,
+    apply_rms_clip,
     apply_scale,
+    apply_schedule_free,
+    apply_swag,
+    apply_trust_ratio,
     apply_weight_decay,
     averages,
+    swag_draws,
     swap_averages,
 )
 from symupdates.vectorize import take_run, vectorize
@@ -129,6 +137,8 @@ __all__ = [
     "adopt",
     "qhadam",
     "optimistic_adam",
+    "laprop",
+    "adam_atan2",
     # layers and matrices
     "lars",
     "lamb",
@@ -175,7 +185,11 @@ __all__ = [
     "apply_nesterov_momentum",
     "apply_weight_decay",
     "apply_scale",
+    "apply_trust_ratio",
+    "apply_rms_clip",
+    "apply_cautious",
     "apply_lookahead",
+    "apply_schedule_free",
     "apply_projection",
     "apply_proximal",
     "apply_if_finite",
@@ -183,6 +197,8 @@ __all__ = [
     "apply_freeze",
     "apply_ema",
     "apply_polyak_average",
+    "apply_swag",
+    "swag_draws",
     "averages",
     "swap_averages",
     "adjustable",

@@ -18,7 +18,7 @@ from pytensor.tensor.variable import TensorVariable
 from symupdates.core import astype, awaits, flag, norm, rescaled, total
 from symupdates.core.checks import float_tensors, listed, tensor_of
 from symupdates.core.hyper import resolve, scalars
-from symupdates.core.norms import one
+from symupdates.core.norms import one, shrunk
 from symupdates.core.ranges import EXTENDED, NON_NEGATIVE, in_order
 from symupdates.core.types import largest_dtype
 from symupdates.typing import Gradients, Hyper, Number
@@ -39,15 +39,6 @@ __all__ = [
 def unit_axes(ndim):
     """The axes of a unit's inputs, as Lasagne lays weights out: (inputs, units), or (units, channels, *kernel)."""
     return (0,) if ndim <= 2 else tuple(range(1, ndim))
-
-
-def shrunk(x, size, bound):
-    """A tensor, or each of a list, scaled for a norm to be within its bound.
-
-    It is exactly `x` inside, as c / max(n, c) is not after rewrites.
-    """
-    is_inside = size.value <= bound
-    return rescaled(x, size.one_where(is_inside), pt.switch(is_inside, one(size.length), bound))
 
 
 def axes_of(x, axes, function, name):

@@ -1,25 +1,27 @@
 """Transforms of gradients: list → list, before a rule takes them.
 
 Every one awaits its ``grads``: called without, it returns a partial, for :func:`symupdates.chain`. Each returned
-gradient has the shape and dtype of the given one. Hyper-parameters are numbers, scalar variables or schedules; the step
-of a schedule is advanced by the updates dict of the rule that takes the gradients.
+gradient has the shape and dtype of the given one. Hyper-parameters are numbers, scalar variables or schedules. The step
+of a schedule, and all state, is advanced by the updates dict of the rule that takes the gradients.
 """
 
 from __future__ import annotations
 
 from typing import Literal, overload
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
-from symupdates.constraints import shrunk, unit_axes
-from symupdates.core import astype, awaits, flag, norm, rescaled
+from symupdates.constraints import unit_axes
+from symupdates.core import astype, awaits, flag, like, norm, prepare, rescaled, total, whole_number
 from symupdates.core.checks import float_tensors
 from symupdates.core.hyper import resolve
 from symupdates.core.names import parameter_names
-from symupdates.core.parameters import check_grads, check_params
-from symupdates.core.ranges import BOUND, NON_NEGATIVE
-from symupdates.core.state import Call
+from symupdates.core.norms import Norm, one, shrunk
+from symupdates.core.parameters import check_grads, check_params, whole_params
+from symupdates.core.ranges import BOUND, NON_NEGATIVE, Range
+from symupdates.core.state import Call, advance, call_state
 from symupdates.core.types import largest_dtype
 from symupdates.random import new_generator, normal
 from symupdates.typing import Gradients, GradientTransform, Hyper, Parameters, Seed
@@ -31,12 +33,19 @@ __all__ = [
     "centralize",
     "clip_adaptively",
     "clip_by_norm",
+    "clip_by_percentile",
     "clip_by_total_norm",
     "clip_by_value",
+    "clip_by_zscore",
+    "grokfast",
+    "mars",
     "normalize",
+    "orthograd",
     "sign",
     "zero_nans",
 ]
+
+PERCENTILE = Range(low=0, high=100, has_low=True, has_high=True)
 
 
 def begin(function, grads, call=None, **hyper):
@@ -51,6 +60,12 @@ def with_params(function, grads, params):
         raise ValueError(f"{function}: got {len(grads)} gradients for {len(params)} parameters.")
     check_grads(grads, params, parameter_names(params))
     return zip(grads, params, strict=True)
+
+
+def remembering(function, grads, params, **hyper):
+    """Begin a transform that keeps state for each parameter: the gradients, checked, and a step over them."""
+    grads = float_tensors(f"{function}: grads", grads)
+    return grads, prepare(function, grads, whole_params(function, params), **hyper)
 
 
 @awaits("grads")
@@ -213,6 +228,151 @@ def clip_adaptively(
 
 
 @awaits("grads")
+def clip_by_percentile(
+    grads: Gradients | None = None, percentile: Hyper = 10.0, window: int = 1000
+) -> list[TensorVariable]:
+    r"""AutoClip: scale all gradients down together, to a percentile of the norms that they have had.
+
+    With :math:`n_t` the L2 norm of all elements of all gradients at update :math:`t`, and :math:`w` a window:
+
+    .. math::
+        c &= \operatorname{percentile}_q(n_{t - w + 1}, \dots, n_t) \\
+        g &\leftarrow g\, \min\left(1, \frac{c}{n_t}\right)
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients. All of them: of a part, the norm is another.
+    percentile : hyper-parameter
+        The percentile :math:`q`, from 0, for the least norm, to 100, which clips nothing; between two norms, it is
+        interpolated. The default is the paper's best.
+    window : int
+        The number :math:`w` of norms that are kept. The paper keeps all.
+
+    Returns
+    -------
+    list of tensor variables
+        The scaled gradients, unchanged to the last bit if the norm is within the bound.
+
+    Raises
+    ------
+    ValueError
+        If `window` is not a whole number of at least 1.
+
+    Notes
+    -----
+    It needs no unit: gradients of any scale are clipped alike. A norm that is not finite is not kept.
+
+    State: ``clip_by_percentile/norms``, of the largest dtype among the gradients, and ``clip_by_percentile/seen``, how
+    many there were, an int64 scalar; zero at first. The updates dict of whatever rule takes the gradients advances
+    them.
+
+    References
+    ----------
+    .. [1] P. Seetharaman, G. Wichern, B. Pardo and J. Le Roux (2020). AutoClip: adaptive gradient clipping for source
+       separation networks. MLSP. arXiv:2007.14469.
+    """
+    whole_number("clip_by_percentile: window", window)
+    call = Call("clip_by_percentile")
+    grads, hyper = begin("clip_by_percentile", grads, call, percentile=PERCENTILE(percentile))
+    dtype = largest_dtype(grads)
+    (q,) = hyper(dtype)
+    n = norm(grads, dtype=dtype)
+    norms, seen = call_state(call, "norms", 0.0, dtype, (window,)), call_state(call, "seen", 0, "int64")
+    infinite, places = np.asarray(np.inf, dtype), np.arange(window)
+    is_kept = n.value < infinite
+    kept = pt.switch(is_kept & pt.eq(places, seen % window), n.value, norms)
+    advance(norms, kept)
+    advance(seen, seen + pt.cast(is_kept, "int64"))
+    last = pt.clip(seen + pt.cast(is_kept, "int64") - 1, 0, window - 1)
+    is_there = (places <= last) & (is_kept | (seen > 0))
+    ordered = pt.sort(pt.switch(is_there, kept, infinite))
+    place = q / 100 * astype(last, dtype)
+    below = pt.minimum(astype(pt.floor(place), "int64"), last)
+    low, high, beyond = ordered[below], ordered[pt.minimum(below + 1, last)], place - astype(below, dtype)
+    c = pt.switch(pt.eq(beyond, 0), low, low + beyond * (high - low))
+    return shrunk(grads, n, c)
+
+
+@awaits("grads")
+def clip_by_zscore(
+    grads: Gradients | None = None, threshold: Hyper = 2.5, decay: Hyper = 0.97, warmup: int = 25
+) -> list[TensorVariable]:
+    r"""ZClip: scale all gradients down together where their norm is far above what it has been, in standard deviations.
+
+    With :math:`n` the L2 norm of all elements of all gradients, and moving averages of its mean :math:`\mu` and its
+    variance :math:`\sigma^2`:
+
+    .. math::
+        c &= \begin{cases}
+            \mu + \tau \sigma \cdot \tau / z & \text{if } z = (n - \mu)/\sigma > \tau \\
+            n & \text{otherwise}
+        \end{cases} \\
+        g &\leftarrow g\, c / n \\
+        \mu &\leftarrow \alpha \mu + (1 - \alpha)\, c \\
+        \sigma^2 &\leftarrow \alpha \sigma^2 + (1 - \alpha) (c - \mu)^2
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients. All of them: of a part, the norm is another.
+    threshold : hyper-parameter
+        How many standard deviations :math:`\tau` above the mean are too many; finite and at least 0. The default is the
+        paper's. The further a norm is beyond, the nearer to the mean it is clipped.
+    decay : hyper-parameter
+        The decay :math:`\alpha` of the averages. The default is the paper's.
+    warmup : int
+        For so many updates, nothing is clipped, and :math:`\mu` and :math:`\sigma^2` are plain mean and variance; at
+        least 1. The default is the paper's.
+
+    Returns
+    -------
+    list of tensor variables
+        The scaled gradients, unchanged to the last bit where the norm is not clipped.
+
+    Raises
+    ------
+    ValueError
+        If `warmup` is not a whole number of at least 1.
+
+    Notes
+    -----
+    It needs no unit: gradients of any scale are clipped alike. The authors' program adds 1e-6 to the deviation, and
+    clips to a norm of 1 besides, for which there is :func:`clip_by_total_norm`. Where the norm is not finite, the
+    averages stay as they are.
+
+    State: ``clip_by_zscore/mean`` and ``clip_by_zscore/deviation`` (:math:`\sigma`), scalars of the largest dtype among
+    the gradients, and ``clip_by_zscore/seen``, how many norms there were, an int64 scalar; zero at first. The updates
+    dict of whatever rule takes the gradients advances them.
+
+    References
+    ----------
+    .. [1] A. Kumar, L. Owen, N. Roy Chowdhury and F. Güra (2025). ZClip: adaptive spike mitigation for LLM
+       pre-training. arXiv:2504.02507.
+    """
+    whole_number("clip_by_zscore: warmup", warmup)
+    call = Call("clip_by_zscore")
+    grads, hyper = begin("clip_by_zscore", grads, call, threshold=NON_NEGATIVE(threshold), decay=decay)
+    dtype = largest_dtype(grads)
+    tau, alpha = hyper(dtype)
+    n = norm(grads, dtype=dtype)
+    mu, sigma = (call_state(call, slot, 0.0, dtype) for slot in ("mean", "deviation"))
+    seen = call_state(call, "seen", 0, "int64")
+    is_warm, above = seen < warmup, n.value - mu
+    is_spike = ~is_warm & (above > tau * sigma)
+    c = pt.switch(is_spike, mu + tau * sigma * (tau * sigma / pt.switch(is_spike, above, one(above))), n.value)
+    # The plain moments of the first are those with weights that fall; theirs is the deviation from the mean before.
+    w = pt.switch(is_warm, 1 / (1 + astype(seen, dtype)), 1 - alpha)
+    off = pt.sqrt(w * (1 - w) * pt.switch(is_warm, one(w), 1 - w)) * (c - mu)
+    is_kept = c < one(c) * np.inf
+    deviation = norm(pt.stack([pt.sqrt(1 - w) * sigma, off])).value
+    advance(mu, pt.switch(is_kept, mu + w * (c - mu), mu))
+    advance(sigma, pt.switch(is_kept, deviation, sigma))
+    advance(seen, seen + pt.cast(is_kept, "int64"))
+    return shrunk(grads, n, c)
+
+
+@awaits("grads")
 def normalize(grads: Gradients | None = None, epsilon: Hyper = 1e-6) -> list[TensorVariable]:
     r"""Scale all gradients together to a joint norm of one, so that only their direction counts.
 
@@ -271,6 +431,185 @@ def centralize(grads: Gradients | None = None) -> list[TensorVariable]:
     """
     grads, _ = begin("centralize", grads)
     return [g if g.ndim < 2 else g - astype(pt.mean(g, axis=unit_axes(g.ndim), keepdims=True), g.dtype) for g in grads]
+
+
+@awaits("grads")
+def orthograd(
+    grads: Gradients | None = None, params: Parameters | None = None, rescale: bool = True
+) -> list[TensorVariable]:
+    r"""OrthoGrad (:math:`\bot`\ Grad): take from each gradient its part along the weights, and keep its length.
+
+    .. math::
+        g' &= g - \frac{\langle p, g \rangle}{\langle p, p \rangle}\, p \\
+        g &\leftarrow \frac{\lVert g \rVert}{\lVert g' \rVert}\, g'
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients.
+    params : iterable of shared variables
+        Their parameters, in the same order.
+    rescale : bool
+        Keep the length, as the authors' program does; without, it is that of :math:`g'`, as in the paper's formula.
+
+    Returns
+    -------
+    list of tensor variables
+        The gradients, at right angles to their parameters. Zero where they were along them, to rounding: a parameter of
+        one element stands still.
+
+    Raises
+    ------
+    TypeError
+        If `rescale` is not a bool.
+    ValueError
+        If there are not as many parameters as gradients, or they cannot have the same shape.
+
+    Notes
+    -----
+    For classifiers that fit their data, whose loss would go on falling as the weights and so the logits grow, without
+    another prediction. To spare biases, give them a rule of their own, by :func:`~symupdates.partition`. Where the
+    weights are zero, the gradient is as it was. It is right for weights and gradients of any size.
+
+    References
+    ----------
+    .. [1] L. Prieto, M. Barsbey, P. A. M. Mediano and T. Birdal (2025). Grokking at the edge of numerical stability.
+       ICLR. arXiv:2501.04697.
+    """
+    flag("orthograd: rescale", rescale)
+    grads, _ = begin("orthograd", grads)
+    result = []
+    for g, p in with_params("orthograd", grads, params):
+        size = norm(g)
+        w, unit = (rescaled(x, norm(x).or_one()) for x in (astype(p, g.dtype), g))
+        rest = unit - total(w * unit) * w
+        length = norm(rest)
+        is_along = length.value <= one(g) * 16 * np.finfo(g.dtype).eps
+        divisor = length.one_where(is_along) if rescale else Norm(one(length.unit), one(length.length))
+        result.append(pt.switch(is_along, pt.zeros_like(g), rescaled(rest, divisor, size.value)))
+    return result
+
+
+@awaits("grads")
+def grokfast(
+    grads: Gradients | None = None, params: Parameters | None = None, decay: Hyper = 0.98, amplification: Hyper = 2.0
+) -> list[TensorVariable]:
+    r"""Grokfast: add to each gradient so many times its moving average, which changes slowly.
+
+    .. math::
+        h &\leftarrow \alpha h + (1 - \alpha)\, g \\
+        g &\leftarrow g + \lambda h
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients.
+    params : iterable of shared variables
+        Their parameters, in the same order.
+    decay : hyper-parameter
+        The decay :math:`\alpha` of the average. The paper tries 0.8 to 0.99.
+    amplification : hyper-parameter
+        The factor :math:`\lambda`, 0.1 to 5 in the paper.
+
+    Returns
+    -------
+    list of tensor variables
+        The amplified gradients.
+
+    Raises
+    ------
+    TypeError
+        For rows of a table.
+    ValueError
+        If there are not as many parameters as gradients, or they cannot have the same shape.
+
+    Notes
+    -----
+    For models that generalise long after they fit their data, with weight decay. The average begins as the first
+    gradient, as in the authors' program. Before plain :func:`~symupdates.sgd` it is a kind of momentum.
+
+    State: ``average`` (:math:`h`), of the parameter's shape and dtype, and the count ``t``. The updates dict of
+    whatever rule takes the gradients advances them.
+
+    References
+    ----------
+    .. [1] J. Lee, B. G. Kang, K. Kim and K. M. Lee (2024). Grokfast: accelerated grokking by amplifying slow gradients.
+       arXiv:2405.20233.
+    """
+    grads, step = remembering("grokfast", grads, params, decay=decay, amplification=amplification)
+    amplified = []
+    for p, g, (alpha, factor) in step:
+        h = step.state(p, "average")
+        step[h] = pt.switch(pt.eq(step.t, 1), g, alpha * h + (1 - alpha) * g)
+        amplified.append(g + factor * step[h])
+    step.advance()
+    return [like(g, x) for g, x in zip(grads, amplified, strict=True)]
+
+
+@awaits("grads")
+def mars(
+    grads: Gradients | None = None,
+    params: Parameters | None = None,
+    beta: Hyper = 0.95,
+    gamma: Hyper = 0.025,
+    max_norm: Hyper = 1.0,
+) -> list[TensorVariable]:
+    r"""MARS: correct each gradient by its change since the update before, for less variance, and clip it.
+
+    .. math::
+        c &= g_t + \gamma \frac{\beta}{1 - \beta} (g_t - g_{t-1}) \\
+        g &\leftarrow c\, \min\left(1, \frac{b}{\lVert c \rVert}\right)
+
+    Parameters
+    ----------
+    grads : list of tensor variables
+        The gradients.
+    params : iterable of shared variables
+        Their parameters, in the same order.
+    beta : hyper-parameter
+        The decay :math:`\beta` of the momentum of the rule that follows: its `beta1`.
+    gamma : hyper-parameter
+        The strength :math:`\gamma` of the correction; at least 0. The default is the paper's.
+    max_norm : hyper-parameter
+        The bound :math:`b` of the norm of each; at least 0, and infinite for none. The default is the paper's.
+
+    Returns
+    -------
+    list of tensor variables
+        The corrected gradients; the first as it is, but clipped.
+
+    Raises
+    ------
+    TypeError
+        For rows of a table.
+    ValueError
+        If there are not as many parameters as gradients, or they cannot have the same shape.
+
+    Notes
+    -----
+    This is what the paper calls MARS-approx: :math:`g_{t-1}` is the gradient of the minibatch before. MARS-AdamW is
+    ``chain(mars(beta=0.95), adamw(learning_rate=3e-3, beta1=0.95, beta2=0.99))``; MARS-Lion has
+    :func:`~symupdates.lion`, MARS-M :func:`~symupdates.muon`. The authors' program corrects matrices only, and begins
+    with :math:`g_0 = 0`.
+
+    State: ``previous``, zero at first, of the parameter's shape and dtype, and the count ``t``. The updates dict of
+    whatever rule takes the gradients advances them.
+
+    References
+    ----------
+    .. [1] H. Yuan, Y. Liu, S. Wu, X. Zhou and Q. Gu (2025). MARS: unleashing the power of variance reduction for
+       training large models. ICML. arXiv:2411.10438.
+    """
+    grads, step = remembering("mars", grads, params, beta=beta, gamma=NON_NEGATIVE(gamma), max_norm=max_norm)
+    corrected = []
+    for p, g, (beta, gamma, bound) in step:
+        previous = step.state(p, "previous")
+        step[previous] = g
+        change = pt.switch(pt.eq(step.t, 1), pt.zeros_like(g), g - previous)
+        c = g + gamma * (beta / (1 - beta)) * change
+        corrected.append(shrunk(c, norm(c), bound))
+    step.advance()
+    return [like(g, x) for g, x in zip(grads, corrected, strict=True)]
 
 
 @awaits("grads")

@@ -11,22 +11,25 @@ from pytensor.graph.basic import Constant
 from pytensor.tensor.type import DenseTensorType
 
 from symupdates.constraints import non_negative
-from symupdates.core import astype, awaits, extend, flag, is_state, norm, whole_number
+from symupdates.core import astype, awaits, extend, flag, is_state, norm, total, whole_number
 from symupdates.core.checks import raised_by, shared_variables
-from symupdates.core.hyper import hyper_parameter, hyper_tags, rate_of
+from symupdates.core.hyper import gradient_in, hyper_parameter, hyper_tags, rate_of
 from symupdates.core.names import parameter_names
+from symupdates.core.norms import shrunk, trusted
 from symupdates.core.places import written
 from symupdates.core.program import moved, named_hyper_tags
-from symupdates.core.ranges import BOUND, NON_NEGATIVE, PART, REAL
+from symupdates.core.ranges import BOUND, NON_NEGATIVE, PART, POSITIVE, REAL
 from symupdates.core.replace import replaced
 from symupdates.core.state import GROUPS, advance, call_state, check_size, stand_ins
 from symupdates.core.step import parameters_of
-from symupdates.core.types import largest_dtype
+from symupdates.core.types import count, largest_dtype, positive
 from symupdates.proximal import l1
-from symupdates.typing import Hyper, ProjectionLike, ProximalLike, Selection, Updates, UpdatesLike
+from symupdates.random import checked_seed
+from symupdates.typing import Hyper, ProjectionLike, ProximalLike, Seed, Selection, Updates, UpdatesLike
 
 __all__ = [
     "adjustable",
+    "apply_cautious",
     "apply_ema",
     "apply_freeze",
     "apply_if_finite",
@@ -37,9 +40,14 @@ __all__ = [
     "apply_polyak_average",
     "apply_projection",
     "apply_proximal",
+    "apply_rms_clip",
     "apply_scale",
+    "apply_schedule_free",
+    "apply_swag",
+    "apply_trust_ratio",
     "apply_weight_decay",
     "averages",
+    "swag_draws",
     "swap_averages",
 ]
 
@@ -223,12 +231,14 @@ def extend_at_rate(transform, updates, params, learning_rate, **hyper):
     given = {} if learning_rate is None else {"learning_rate": REAL(learning_rate)}
     step = extend(transform, updates, params, **hyper, **given)
     rates = {p: hyper[-1] if given else rate_of(p_next) for p, p_next, hyper in step}
-    if unknown := [name for name, rate in zip(parameter_names(rates), rates.values(), strict=True) if rate is None]:
-        raise ValueError(
-            f"{transform}: nothing tells the rate at which {', '.join(unknown)} moves; give learning_rate, as that "
-            "of the rule."
-        )
+    refuse_unknown(transform, rates, "the rate at which {} moves; give learning_rate, as that of the rule")
     return step, rates
+
+
+def refuse_unknown(transform, known, what):
+    """Refuse parameters of which an expression does not tell what a transform goes by."""
+    if unknown := [name for name, x in zip(parameter_names(known), known.values(), strict=True) if x is None]:
+        raise ValueError(f"{transform}: nothing tells {what.format(', '.join(unknown))}.")
 
 
 @awaits("updates")
@@ -261,6 +271,193 @@ def apply_scale(updates: UpdatesLike | None = None, params: Selection = None, sc
     step = extend("apply_scale", updates, params, scale=scale)
     for p, p_next, (s,) in step:
         step[p] = p + s * (p_next - p)
+    return step.finish()
+
+
+@awaits("updates")
+def apply_trust_ratio(
+    updates: UpdatesLike | None = None,
+    params: Selection = None,
+    trust_coefficient: Hyper = 1.0,
+    learning_rate: Hyper | None = None,
+) -> Updates:
+    r"""Scale the step of any rule in each layer to the norm of its weights, as LARS and LAMB do.
+
+    With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`, and :math:`\eta` its rate:
+
+    .. math:: p \leftarrow p + |\eta|\, c\, \frac{\lVert p \rVert}{\lVert u \rVert}\, u
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters whose steps are scaled, each of which is a layer, such as ``lambda p: p.ndim > 1``; by default
+        all among the keys, as in :func:`apply_momentum`.
+    trust_coefficient : hyper-parameter
+        The part :math:`c` of its weights' norm that a layer moves by in a step, at a rate of 1. Finite and above 0. The
+        default is LAMB's; LARS has 0.001.
+    learning_rate : hyper-parameter, optional
+        The rate :math:`\eta`; by default that of the rule that moves the parameter, as for :func:`apply_weight_decay`.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict of the keys of `updates`, in their order; with a schedule, and its count.
+
+    Raises
+    ------
+    ValueError
+        Without `learning_rate`, if nothing tells the rate, as for :func:`apply_weight_decay`.
+
+    Notes
+    -----
+    Where the weights or the step are zero, the step is as it was: weights that begin at zero would else never move.
+    After :func:`~symupdates.adam` with decay, it is :func:`~symupdates.lamb`::
+
+        chain(adam(), apply_weight_decay(), apply_trust_ratio())
+
+    In a chain of optax, it is ``scale_by_trust_ratio(trust_coefficient)`` before ``scale_by_learning_rate``. LARS
+    measures before its momentum: ``chain(sgd(), apply_trust_ratio(), apply_momentum())``. Other errors and the partial
+    are as for :func:`apply_momentum`. No state.
+
+    References
+    ----------
+    .. [1] Y. You, I. Gitman and B. Ginsburg (2017). Large batch training of convolutional networks. arXiv:1708.03888.
+    .. [2] Y. You, J. Li, S. Reddi, J. Hseu, S. Kumar, S. Bhojanapalli, X. Song, J. Demmel, K. Keutzer and C.-J. Hsieh
+       (2020). Large batch optimization for deep learning: training BERT in 76 minutes. ICLR. arXiv:1904.00962.
+    """
+    step, rates = extend_at_rate(
+        "apply_trust_ratio", updates, params, learning_rate, trust_coefficient=POSITIVE(trust_coefficient)
+    )
+    for p, p_next, (trust, *_) in step:
+        u = p_next - p
+        step[p] = p + trusted(u, norm(u), pt.abs(rates[p]) * trust * norm(p).value)
+    return step.finish()
+
+
+@awaits("updates")
+def apply_rms_clip(
+    updates: UpdatesLike | None = None,
+    params: Selection = None,
+    threshold: Hyper = 1.0,
+    learning_rate: Hyper | None = None,
+) -> Updates:
+    r"""Clip the step of any rule in each tensor to a root mean square of so many times the rate, as Adafactor does.
+
+    With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`, and :math:`\eta` its rate:
+
+    .. math::
+        p \leftarrow p + \frac{u}{\max(1,\, \operatorname{rms}(u) / (d\, |\eta|))}, \qquad
+        \operatorname{rms}(u) = \sqrt{\operatorname{mean}(u^2)}
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters whose steps are clipped, each for itself; by default all among the keys, as in
+        :func:`apply_momentum`.
+    threshold : hyper-parameter
+        The bound :math:`d` at a rate of 1; at least 0, and infinite for none. The default is the paper's: steps of
+        :func:`~symupdates.rmsprop` or :func:`~symupdates.adam` are then clipped where an average of squared gradients
+        is behind them.
+    learning_rate : hyper-parameter, optional
+        The rate :math:`\eta`; by default that of the rule that moves the parameter, as for :func:`apply_weight_decay`.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict of the keys of `updates`, in their order; with a schedule, and its count.
+
+    Raises
+    ------
+    ValueError
+        Without `learning_rate`, if nothing tells the rate, as for :func:`apply_weight_decay`.
+
+    Notes
+    -----
+    A step within the bound is as it was. It is what :func:`~symupdates.adafactor` does by itself, and in a chain of
+    optax ``clip_by_block_rms(threshold)`` before ``scale_by_learning_rate``. Before :func:`apply_weight_decay`, it
+    leaves the decay as it is. StableAdamW [2]_ divides by the same maximum, but of :math:`g/\sqrt v` in the place of
+    the step :math:`m/\sqrt v`, which is the same in :func:`~symupdates.adamw` with ``beta1=0``. Other errors and the
+    partial are as for :func:`apply_momentum`. No state.
+
+    References
+    ----------
+    .. [1] N. Shazeer and M. Stern (2018). Adafactor: adaptive learning rates with sublinear memory cost. ICML.
+       arXiv:1804.04235.
+    .. [2] M. Wortsman, T. Dettmers, L. Zettlemoyer, A. Morcos, A. Farhadi and L. Schmidt (2023). Stable and
+       low-precision training for large-scale vision-language models. NeurIPS. arXiv:2304.13013.
+    """
+    step, rates = extend_at_rate("apply_rms_clip", updates, params, learning_rate, threshold=BOUND(threshold))
+    for p, p_next, (d, *_) in step:
+        u = p_next - p
+        step[p] = p + shrunk(u, norm(u), pt.abs(rates[p]) * d * pt.sqrt(count(tuple(p.shape), p.dtype)))
+    return step.finish()
+
+
+@awaits("updates")
+def apply_cautious(updates: UpdatesLike | None = None, params: Selection = None, xi: Hyper = 1.0) -> Updates:
+    r"""Make the step of any rule only where it goes against the gradient, and longer there: cautious optimizers.
+
+    With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`, the gradient :math:`g` that the rule
+    was given, and :math:`n` elements of :math:`p`, of which :math:`k` have :math:`u_i g_i < 0`:
+
+    .. math::
+        p_i \leftarrow p_i + \begin{cases}
+            \frac{n}{k + \xi}\, u_i & \text{if } u_i g_i < 0 \\
+            0 & \text{otherwise}
+        \end{cases}
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters whose steps are cautious, each for itself; by default all among the keys, as in
+        :func:`apply_momentum`.
+    xi : hyper-parameter
+        The number :math:`\xi` that is added to that of the elements, which bounds the factor of the few. Finite and
+        above 0. The default is the paper's.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict of the keys of `updates`, in their order; with a schedule, and its count.
+
+    Raises
+    ------
+    ValueError
+        If nothing tells the gradient of a parameter: in a dict written by hand or made by :func:`~symupdates.loop`, and
+        of rows of a table.
+
+    Notes
+    -----
+    For rules with momentum, whose steps are not always along the gradient; the paper has C-AdamW and C-Lion. Those of
+    :func:`~symupdates.sgd` are, and become longer only. The gradient is that which the rule computes the step with:
+    clipped, if it was clipped before. The rule's state is as without it. Decay is not meant to be masked, so it goes
+    after::
+
+        chain(adam(), apply_cautious(), apply_weight_decay())
+
+    The factor is that of the paper. The authors' program, and that of timm, divide by the mean of the mask, which they
+    bound by 0.001 from below. A scalar moves by half its step, or not at all, at :math:`\xi = 1`. Other errors and the
+    partial are as for :func:`apply_momentum`. No state.
+
+    References
+    ----------
+    .. [1] K. Liang, L. Chen, B. Liu and Q. Liu (2024). Cautious optimizers: improving training with one line of code.
+       arXiv:2411.16085.
+    """
+    step = extend("apply_cautious", updates, params, xi=POSITIVE(xi))
+    grads = {p: gradient_in(p_next, p) for p, p_next, _ in step}
+    refuse_unknown("apply_cautious", grads, "the gradient of {}; it goes after the rule that computes with it")
+    for p, p_next, (xi,) in step:
+        u = p_next - p
+        is_against = pt.sign(u) * pt.sign(grads[p]) >= 0  # not so where one is NaN, which goes through
+        k = total(astype(~is_against, p.dtype))
+        step[p] = p + pt.switch(is_against, pt.zeros_like(u), count(tuple(p.shape), p.dtype) / (k + xi) * u)
     return step.finish()
 
 
@@ -319,6 +516,78 @@ def apply_lookahead(
         before = pt.switch(pt.eq(step.t, 1), p, slow)
         step[slow] = pt.switch(returns, before + alpha * (p_next - before), before)
         step[p] = pt.switch(returns, step[slow], p_next)
+    return step.finish()
+
+
+@awaits("updates")
+def apply_schedule_free(
+    updates: UpdatesLike | None = None,
+    params: Selection = None,
+    beta: Hyper = 0.9,
+    learning_rate: Hyper | None = None,
+) -> Updates:
+    r"""Make any rule schedule-free: it moves an iterate, and gradients are taken between that and its average.
+
+    With :math:`u` the step that `updates` makes, from :math:`p` to :math:`p + u`, and :math:`\eta` its rate. The
+    parameters :math:`p` are where gradients are taken; :math:`x` is where to evaluate:
+
+    .. math::
+        W &\leftarrow W + \eta^2 \\
+        z &\leftarrow z + u \\
+        x &\leftarrow x + \frac{\eta^2}{W} (z - x) \\
+        p &\leftarrow (1 - \beta)\, z + \beta\, x
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed. The rule is to be one without
+        momentum, whose place :math:`\beta` takes: ``adam(beta1=0.0)``, ``rmsprop()``.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters that it is done to, by default all among the keys, as in :func:`apply_momentum`.
+    beta : hyper-parameter
+        The share :math:`\beta` of the average in the point where gradients are taken. The default is the paper's. From
+        0 to 1.
+    learning_rate : hyper-parameter, optional
+        The rate :math:`\eta`; by default that of the rule that moves the parameter, as for :func:`apply_weight_decay`.
+        It weighs the iterates; with 1, all count the same.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict: the keys of `updates` in their order, then for each parameter its ``weights``, ``z`` and
+        ``average``; with a schedule, its count.
+
+    Raises
+    ------
+    ValueError
+        Without `learning_rate`, if nothing tells the rate, as for :func:`apply_weight_decay`.
+
+    Notes
+    -----
+    **Evaluate at the average**: :func:`~symupdates.averages` gives it, and :func:`~symupdates.swap_averages` puts it in
+    the place of the parameters and back. After :func:`~symupdates.sgd`, it is :func:`~symupdates.schedule_free_sgd`;
+    after :func:`~symupdates.adamw` with ``beta1=0.0``, it is :func:`~symupdates.schedule_free_adamw`; after
+    :func:`~symupdates.radam` so, schedule-free RAdam, which needs no warmup. With a constant rate, it is optax's
+    ``contrib.schedule_free``. A rule that reads the parameters reads them where gradients are taken: so does its decay.
+    The parameters are computed from the state: what is done to them later, such as a projection, is seen by the next
+    gradient, and then lost.
+
+    State: ``z`` and ``average`` (:math:`x`), the parameter at first, of its shape and dtype; ``weights`` (:math:`W`), a
+    scalar of its dtype, zero at first. The other errors and the partial are as for :func:`apply_momentum`.
+
+    References
+    ----------
+    .. [1] A. Defazio, X. Yang, H. Mehta, K. Mishchenko, A. Khaled and A. Cutkosky (2024). The road less scheduled.
+       NeurIPS. arXiv:2405.15682.
+    """
+    step, rates = extend_at_rate("apply_schedule_free", updates, params, learning_rate, beta=PART(beta))
+    for p, p_next, (beta, *_) in step:
+        z, x = step.state(p, "z", initial=p), step.stand_in(p, "average")
+        weights = step.state(p, "weights", shape=())
+        step[weights] = weights + rates[p] ** 2
+        step[z] = z + (p_next - p)
+        step[x] = x + rates[p] ** 2 / positive(step[weights]) * (step[z] - x)
+        step[p] = (1 - beta) * step[z] + beta * step[x]
     return step.finish()
 
 
@@ -762,16 +1031,167 @@ def apply_polyak_average(
     return step.finish()
 
 
+@awaits("updates")
+def apply_swag(
+    updates: UpdatesLike | None = None, params: Selection = None, begin: int = 0, every: int = 1, rank: int = 20
+) -> Updates:
+    r"""SWAG: keep the mean of the parameters over many updates, and how they vary about it, for draws of a posterior.
+
+    With :math:`p` the parameter after update :math:`t`, and :math:`n = (t - b)/k` where that is whole:
+
+    .. math::
+        s &\leftarrow \left(1 - \frac{1}{n}\right) \left(s + \frac{1}{n} (p - a)^2\right) \\
+        a &\leftarrow a + \frac{1}{n} (p - a) \\
+        D &\leftarrow \text{the last } K \text{ of } p - a
+
+    Parameters
+    ----------
+    updates : dict
+        Shared variables and their next values, such as a rule returns. It is not changed. What changes the parameters
+        after the step, such as a projection, goes before it.
+    params : iterable of shared variables, str, callable or Ellipsis, optional
+        The parameters that vary, as in :func:`apply_ema`.
+    begin : int
+        The number :math:`b` of updates before those that count, at least 0; until then, the mean is the parameter.
+    every : int
+        Every :math:`k`-th update after counts: those of an epoch in the paper.
+    rank : int
+        The number :math:`K` of deviations that are kept, at least 2. The default is the paper's.
+
+    Returns
+    -------
+    OrderedDict
+        A new dict: the keys of `updates` in their order, then the ``variance``, the ``mean`` and the ``deviations`` of
+        each parameter; last, the number of parameters ``collected``, and the count.
+
+    Raises
+    ------
+    ValueError
+        If `begin`, `every` or `rank` is not such a whole number.
+
+    Notes
+    -----
+    For a rule that moves about a minimum, as :func:`~symupdates.sgd` does on minibatches at a rate that does not fall.
+    The parameters train as without it. :func:`~symupdates.swag_draws` draws from the Gaussian; the mean, which is that
+    of :func:`apply_polyak_average`, is what :func:`~symupdates.averages` gives. Its width is that of the steps: on a
+    linear model, the variances are in proportion to the rate, where those of the posterior are not. For samples of the
+    posterior, see :func:`~symupdates.sgld` and its kin.
+
+    State: ``variance`` (:math:`s`), zero at first, and ``mean`` (:math:`a`), the parameter at first, of its shape and
+    dtype; ``deviations`` (:math:`D`), zero at first, as many in a row as `rank`; ``collected`` (:math:`n`). The other
+    errors and the partial are as for :func:`apply_momentum`.
+
+    References
+    ----------
+    .. [1] W. J. Maddox, T. Garipov, P. Izmailov, D. Vetrov and A. G. Wilson (2019). A simple baseline for Bayesian
+       uncertainty in deep learning. NeurIPS. arXiv:1902.02476.
+    """
+    whole_number("apply_swag: begin", begin, least=0)
+    whole_number("apply_swag: every", every)
+    whole_number("apply_swag: rank", rank, least=2)
+    step = extend("apply_swag", updates, params)
+    collected = step.count("collected")
+    has_begun = step.t > begin
+    is_due = has_begun & pt.eq((step.t - begin) % every, 0)
+    step[collected] = collected + pt.cast(is_due, "int64")
+    n = pt.maximum(step[collected], 1)
+    for p, p_next, () in step:
+        variance, mean = step.state(p, "variance"), step.stand_in(p, "mean")
+        deviations = step.state(p, "deviations", shape=(rank, ...))
+        weight, off = 1 / astype(n, p.dtype), p_next - mean
+        is_last = pt.eq(np.arange(rank).reshape(rank, *[1] * p.ndim), (n - 1) % rank)
+        step[variance] = pt.switch(is_due, (1 - weight) * (variance + weight * off**2), variance)
+        step[mean] = pt.switch(has_begun, pt.switch(is_due, mean + weight * off, mean), p_next)
+        step[deviations] = pt.switch(is_due & is_last, (1 - weight) * off, deviations)
+    return step.finish()
+
+
+def swag_draws(updates: UpdatesLike, draws: int = 1, seed: Seed = None) -> OrderedDict[SharedVariable, np.ndarray]:
+    r"""Draw parameters from the Gaussian that :func:`~symupdates.apply_swag` has gathered.
+
+    With the mean :math:`a`, the variances :math:`s` and :math:`K` deviations :math:`D`, of all its parameters as one
+    vector, and standard normal :math:`z_1` and :math:`z_2`:
+
+    .. math:: p = a + \sqrt{\frac{s}{2}}\, z_1 + \frac{1}{\sqrt{2 (K - 1)}}\, D^\top z_2
+
+    Parameters
+    ----------
+    updates : dict
+        An updates dict with :func:`~symupdates.apply_swag` in it.
+    draws : int
+        How many.
+    seed : int or sequence of ints, optional
+        For the same draws in every run.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter an array of its dtype, of all draws, one after the other. A parameter is set to the one
+        numbered ``i`` by ``parameter.set_value(values[i])``; batch norm's averages are to be computed anew.
+
+    Raises
+    ------
+    ValueError
+        If the dict has no :func:`~symupdates.apply_swag`, or has gathered less than two parameters yet; if `draws` is
+        not a whole number of at least 1.
+
+    Notes
+    -----
+    Parameters of several groups of a :func:`~symupdates.partition`, each with one of its own, are independent.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, symupdates
+    >>> W, x = pytensor.shared(np.zeros(3), name="W"), pytensor.tensor.dvector("x")
+    >>> optimizer = symupdates.chain(symupdates.sgd(learning_rate=0.5), symupdates.apply_swag(begin=10))
+    >>> updates = optimizer(((W - x) ** 2).sum() / 2, [W])
+    >>> step = pytensor.function([x], [], updates=updates)
+    >>> rng = np.random.default_rng(0)
+    >>> for _ in range(1000):
+    ...     _ = step(rng.normal(size=3))
+    >>> symupdates.swag_draws(updates, draws=500, seed=0)[W].shape
+    (500, 3)
+
+    References
+    ----------
+    .. [1] W. J. Maddox, T. Garipov, P. Izmailov, D. Vetrov and A. G. Wilson (2019). A simple baseline for Bayesian
+       uncertainty in deep learning. NeurIPS. arXiv:1902.02476.
+    """
+    whole_number("swag_draws: draws", draws)
+    calls = {}
+    for v in shared_variables("swag_draws", updates):
+        if is_state(v) and v.tag.symupdates.call is not None:
+            check_size(v)
+            tag = v.tag.symupdates
+            calls.setdefault(tag.call, {}).setdefault(tag.slot, {})[tag.parameter] = np.asarray(v.get_value())
+    found = [slots for slots in calls.values() if "deviations" in slots]
+    if not found:
+        raise ValueError("swag_draws: these updates keep no deviations; add apply_swag(updates).")
+    rng, drawn = np.random.default_rng(checked_seed("swag_draws", seed)), OrderedDict()
+    for slots in found:
+        if (n := slots["collected"][None]) < 2:
+            raise ValueError(f"swag_draws: {n} of at least 2 updates have been gathered; train on.")
+        k = min(n, len(next(iter(slots["deviations"].values()))))
+        z2 = rng.normal(size=(draws, k))
+        for p, deviations in slots["deviations"].items():
+            mean, variance = slots["mean"][p], slots["variance"][p]
+            z1 = rng.normal(size=(draws, *mean.shape))
+            along = np.tensordot(z2, deviations[:k].astype("float64"), axes=1) / np.sqrt(2 * (k - 1))
+            drawn[p] = (mean + np.sqrt(variance / 2) * z1 + along).astype(p.dtype)
+    return drawn
+
+
 def averages(updates: UpdatesLike) -> OrderedDict[SharedVariable, SharedVariable]:
     """What an updates dict keeps to evaluate the model at, by parameter: averages, or what else stands in for them.
 
     Parameters
     ----------
     updates : dict
-        An updates dict with :func:`~symupdates.apply_ema`, :func:`~symupdates.apply_polyak_average` or
-        :func:`~symupdates.apply_lookahead` in it, or of a rule whose parameters are not what it has found:
-        :func:`~symupdates.asgd`, :func:`~symupdates.schedule_free_adamw` and its twin, :func:`~symupdates.lbfgs`; of
-        several stand-ins for one parameter, the one that was made last counts.
+        An updates dict with :func:`~symupdates.apply_ema`, :func:`~symupdates.apply_polyak_average`,
+        :func:`~symupdates.apply_swag`, :func:`~symupdates.apply_schedule_free` or :func:`~symupdates.apply_lookahead`
+        in it, or of a rule whose parameters are not what it has found: :func:`~symupdates.asgd`,
+        :func:`~symupdates.schedule_free_adamw` and its twin, :func:`~symupdates.lbfgs`; of several stand-ins for one
+        parameter, the one that was made last counts.
 
     Returns
     -------

@@ -323,6 +323,15 @@ ROWS = [
         ("m", "v", "r", "param"),
         whole=("t",),
     ),
+    Row(symupdates.laprop, oracles.laprop, MOMENTS, ("v", "m", "param"), whole=("t",), has_peers=False),
+    Row(
+        symupdates.adam_atan2,
+        oracles.adam_atan2,
+        {"learning_rate": 2.0**-5, "beta1": 0.875, "beta2": 0.984375},
+        ("m", "u", "param"),
+        whole=("t",),
+        has_peers=False,
+    ),
     # Layers and matrices
     Row(
         symupdates.lars,
@@ -350,6 +359,8 @@ ROWS = [
             ("ns_steps", 5),
             ("consistent_rms", None),
             ("others", symupdates.sgd(learning_rate=0.125)),
+            ("coefficients", "jordan"),
+            ("kernels", False),
         ),
         fused=False,
         products=15,
@@ -412,10 +423,10 @@ ROWS = [
     Row(
         symupdates.prodigy,
         oracles.prodigy,
-        ADAPTED,
+        {**ADAPTED, "d_coef": 0.75},
         ("m", "v", "s", "start", "param"),
         whole=("r", "distance", "t"),
-        structure=(("bias_correction", True),),
+        structure=(("bias_correction", True), ("growth_rate", None), ("safeguard_warmup", False)),
         coupled=True,
         fused=False,
     ),

@@ -4,12 +4,14 @@ from functools import partial
 from inspect import signature
 
 import numpy as np
+import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
 from helpers import PYTHON
 
-from symupdates import gradients, sgd
+import symupdates
+from symupdates import apply_if_finite, chain, gradients, sgd
 
 RNG = np.random.default_rng(0)
 SHAPES = [(4, 3), (2, 3, 2), (5,), ()]
@@ -62,7 +64,7 @@ def params():
 
 def test_every_transform_has_a_case():
     random = {"add_noise"}  # test_random.py
-    assert {transform.__name__ for transform, _, _ in CASES} | random == set(gradients.__all__)
+    assert {transform.__name__ for transform, _, _ in CASES} | random | {*IN_TIME} == set(gradients.__all__)
 
 
 @pytest.mark.once
@@ -105,12 +107,161 @@ def test_within_the_bound_nothing_changes(backend, params):
             np.testing.assert_array_equal(next(results), g, err_msg=name)
 
 
+# --- In time ----------------------------------------------------------------------------------------------------------
+
+# Those that are tested over several updates, with hyper-parameters and other arguments. Norms rise and fall; the sixth
+# and the tenth are far above the others.
+IN_TIME = {
+    "clip_by_percentile": ({"percentile": 40.0}, {"window": 5}),
+    "clip_by_zscore": ({"threshold": 1.5, "decay": 0.75}, {"warmup": 3}),
+    "orthograd": ({}, {}),
+    "grokfast": ({"decay": 0.75, "amplification": 3.0}, {}),
+    "mars": ({"beta": 0.875, "gamma": 0.25, "max_norm": 2.0}, {}),
+}
+SIZES = [1.0, 2.0, 1.5, 1.0, 2.0, 40.0, 1.0, 3.0, 0.5, 20.0, 1.0, 1.5]
+STEPS = [[size * np.random.default_rng(t).normal(size=s) for s in SHAPES[:3]] for t, size in enumerate(SIZES)]
+
+
+def scheduled(value):
+    return lambda step: value * (4 - step % 3) / 4
+
+
+def in_time(names, dtypes, mode, scale=1.0):
+    """What each of them makes of the gradients of each update, as the steps of plain descent tell."""
+    inputs = [pt.tensor(shape=s, dtype=d) for s, d in zip(SHAPES, dtypes, strict=False)]
+    start = [scale * value.astype(g.dtype) for g, value in zip(inputs, VALUES, strict=False)]
+    updates, seen = {}, {}
+    for name in names:
+        params = [pytensor.shared(value, name=f"{name}{i}") for i, value in enumerate(start)]
+        transformed = apply(getattr(gradients, name), arguments_of(name, scale), inputs, params)
+        assert [(x.dtype, x.type.shape) for x in transformed] == [(g.dtype, g.type.shape) for g in inputs]
+        # For the parameters are to stay as they are.
+        seen[name] = [
+            pytensor.shared(np.zeros_like(value), name=f"{p} seen") for p, value in zip(params, start, strict=True)
+        ]
+        updates |= sgd(transformed, seen[name], learning_rate=-1.0)
+    step = pytensor.function(inputs, [], updates=updates, mode=mode)
+    for grads in STEPS:
+        for v in [v for of_one in seen.values() for v in of_one]:
+            v.set_value(np.zeros_like(v.get_value()))
+        step(*((scale * g).astype(x.dtype) for g, x in zip(grads, inputs, strict=False)))
+        yield {name: [v.get_value() for v in of_one] for name, of_one in seen.items()}
+
+
+def arguments_of(name, scale):
+    hyper, structure = IN_TIME[name]
+    return {key: scheduled(x * scale if key == "max_norm" else x) for key, x in hyper.items()} | structure
+
+
+def check_in_time(names, dtypes, mode, scale=1.0, rtol=2e-5):
+    n = len(dtypes)
+    params = [scale * v.astype("float64") for v in VALUES[:n]]
+    steps = [[scale * g for g in grads[:n]] for grads in STEPS]
+    expected = {name: list(getattr(oracles, name)(steps, params, **arguments_of(name, scale))) for name in names}
+    for t, got in enumerate(in_time(names, dtypes, mode, scale)):
+        for name, tensors in got.items():
+            for x, right in zip(tensors, expected[name][t], strict=True):
+                label = f"{name} of {scale}, update {t}"
+                atol = rtol * np.abs(right).max()
+                np.testing.assert_allclose(x.astype("float64"), right, rtol=rtol, atol=atol, err_msg=label)
+
+
+def test_numbers_in_time():
+    """Over several updates, with schedules; what they keep is advanced by the dict of a rule."""
+    check_in_time(IN_TIME, ["float64"] * 3, PYTHON, rtol=1e-12)
+    check_in_time(IN_TIME, ["float32", "float64", "float32"], PYTHON)
+
+
+@pytest.mark.ci
+@pytest.mark.once
+def test_numbers_in_time_on_backends(backend):
+    check_in_time(["clip_by_percentile", "clip_by_zscore", "grokfast"], ["float32"], backend)
+
+
+def test_scales_in_time():
+    """Gradients of every size in float32 are changed as others are: none goes by a unit, but the bound of mars."""
+    for scale in (1e30, 1e-30):
+        with np.errstate(over="ignore"):
+            check_in_time(IN_TIME, ["float32"], PYTHON, scale)
+
+
+def test_something_is_clipped_and_something_is_not():
+    """Or the tests above would see nothing."""
+    for name in ("clip_by_percentile", "clip_by_zscore", "mars"):
+        ratios = [
+            np.linalg.norm(right[0]) / np.linalg.norm(given[0])
+            for right, given in zip(getattr(oracles, name)(STEPS, None, **arguments_of(name, 1.0)), STEPS, strict=True)
+        ]
+        assert min(ratios) < 0.9 and (name == "mars" or ratios.count(1) > 1), name
+
+
+def test_what_is_no_number_is_not_kept():
+    """It goes through, and the next are clipped as if it had not been."""
+    for name in ("clip_by_percentile", "clip_by_zscore"):
+        hyper, structure = IN_TIME[name]
+        ends = []
+        for broken in ([], [np.nan], [np.inf], [np.nan, np.inf, np.nan]):
+            g, p = pt.vector("g", dtype="float64"), pytensor.shared(np.zeros(2), name="p")
+            updates = sgd(getattr(gradients, name)([g], **hyper, **structure), [p], learning_rate=-1.0)
+            step = pytensor.function([g], [], updates=updates, mode=PYTHON)
+            for x in [*broken, 1.0, 2.0, *broken, 1.5, 1.0, 2.0]:
+                step([x, 0.0])
+                assert np.isfinite(p.get_value()).all() == np.isfinite(x) or np.isinf(x)
+                assert all(np.isfinite(v.get_value()).all() for v in list(updates)[1:])
+                p.set_value(np.zeros(2))
+            step([40.0, 0.0])
+            ends.append([v.get_value() for v in updates])
+        assert ends[0][0][0] < 10
+        for end in ends[1:]:
+            for a, b in zip(end, ends[0], strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_state_of_transforms(params):
+    """Of a parameter, named after it, reset with it, and held by a gate; of the whole."""
+    g = [pt.tensor(shape=x.shape, dtype=x.dtype) for x in GIVEN]
+    names = {
+        "clip_by_percentile": ["clip_by_percentile/norms", "clip_by_percentile/seen"],
+        "clip_by_zscore": ["clip_by_zscore/deviation", "clip_by_zscore/mean", "clip_by_zscore/seen"],
+        "grokfast": ["grokfast/t", *(f"p{i}/grokfast/average" for i in range(4))],
+        "mars": ["mars/t", *(f"p{i}/mars/previous" for i in range(4))],
+    }
+    for name, own in names.items():
+        gated = chain(getattr(gradients, name)(), sgd(), apply_if_finite())
+        updates = gated(g, params)
+        found = symupdates.named(updates)
+        assert sorted(v for v in found if name in v) == own
+        step = pytensor.function(g, [], updates=updates, mode=PYTHON)
+        step(*GIVEN)
+        before = {key: found[key].get_value() for key in own}
+        assert all(np.any(x != 0) for key, x in before.items() if "deviation" not in key)
+        step(*(x * np.nan for x in GIVEN))
+        for key, x in before.items():
+            np.testing.assert_array_equal(found[key].get_value(), x, err_msg=key)
+        symupdates.reset(updates)
+        assert not any(np.any(found[key].get_value() != 0) for key in own)
+
+
+def test_along_the_weights():
+    """Nothing is left, not rounding errors at full length; and where there are no weights, all is."""
+    p = [pytensor.shared(x, name="p") for x in (np.full(7, 0.3), np.array(2.0), np.zeros(3), np.array([3.0, 4.0]))]
+    given = [np.full(7, -1.7), np.array(3.0), np.ones(3), np.array([1.0, 0.0])]
+    got = pytensor.function([], gradients.orthograd(list(map(pt.as_tensor, given)), p), mode=PYTHON)()
+    for x, right in zip(got, ([0] * 7, 0, [1, 1, 1], [0.8, -0.6]), strict=True):
+        np.testing.assert_allclose(x, right, rtol=1e-14)
+    plain = gradients.orthograd([pt.as_tensor(given[3])], p[3:], rescale=False)
+    np.testing.assert_allclose(pytensor.function([], plain, mode=PYTHON)()[0], [0.64, -0.48], rtol=1e-14)
+
+
 def test_zero_gradients_stay_zero(params):
     grads = [pt.tensor(shape=g.shape, dtype=g.dtype) for g in GIVEN]
     for transform, hyper, _ in CASES[:9]:
         f = pytensor.function(grads, apply(transform, hyper, grads, params), mode=PYTHON)
         for got in f(*(0 * g for g in GIVEN)):
             assert not got.any(), transform.__name__
+    for name in IN_TIME:
+        (got,) = apply(getattr(gradients, name), {}, [pt.zeros_like(params[0])], params[:1])
+        assert not pytensor.function([], got, mode=PYTHON)().any(), name
 
 
 def test_norm_for_monitoring():
@@ -152,5 +303,19 @@ def test_errors(params):
         gradients.clip_by_norm(grads, [1.0, 2.0])
     with pytest.raises(ValueError, match="add_l2: got 4 gradients for 3 parameters"):
         gradients.add_l2(grads, params[:3])
+    with pytest.raises(ValueError, match="clip_by_percentile: window must be a whole number of at least 1"):
+        gradients.clip_by_percentile(grads, window=0)
+    with pytest.raises(ValueError, match="clip_by_percentile: percentile must be at least 0 and at most 100"):
+        gradients.clip_by_percentile(grads, percentile=101)
+    with pytest.raises(ValueError, match="clip_by_zscore: warmup must be a whole number of at least 1"):
+        gradients.clip_by_zscore(grads, warmup=0)
+    with pytest.raises(TypeError, match="orthograd: rescale must be True or False"):
+        gradients.orthograd(grads, params, rescale="no")
+    for transform in (gradients.grokfast, gradients.mars):
+        with pytest.raises(ValueError, match="got 4 gradient expressions for 3 parameters"):
+            transform(grads, params[:3])
+        rows = symupdates.rows(params[0], [0, 1])
+        with pytest.raises(TypeError, match="cannot train rows of p0: it needs its parameters whole"):
+            transform([rows * 2], [rows])
     with pytest.raises(TypeError, match="params must be a list"):
         gradients.add_l1(grads)

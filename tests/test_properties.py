@@ -172,6 +172,10 @@ TRANSFORMS = [
     su.apply_weight_decay(learning_rate=0.5),
     su.apply_proximal(learning_rate=0.5),
     su.apply_scale,
+    su.apply_trust_ratio(learning_rate=0.5),
+    su.apply_rms_clip(learning_rate=0.5),
+    su.apply_schedule_free(learning_rate=0.5),
+    su.apply_cautious,
     su.apply_lookahead,
     su.apply_projection,
     su.apply_if_finite,
@@ -179,6 +183,7 @@ TRANSFORMS = [
     su.apply_freeze,
     su.apply_ema,
     su.apply_polyak_average,
+    su.apply_swag,
     su.adjustable,
 ]
 

@@ -72,6 +72,11 @@ class Program:
             lambda: gradients.clip_by_total_norm(max_norm=self.hyper(1.0)),
             lambda: gradients.clip_adaptively(clipping=self.hyper(0.5)),
             lambda: gradients.normalize(),
+            lambda: gradients.clip_by_percentile(percentile=self.hyper(50.0), window=4),
+            lambda: gradients.clip_by_zscore(threshold=self.hyper(1.0), decay=self.hyper(0.5), warmup=2),
+            gradients.orthograd,
+            lambda: gradients.grokfast(decay=self.hyper(0.5)),
+            lambda: gradients.mars(beta=self.hyper(0.5)),
             gradients.centralize,
             gradients.zero_nans,
             lambda: gradients.add_l1(coefficient=self.hyper(0.01)),
@@ -85,6 +90,9 @@ class Program:
             lambda: su.apply_nesterov_momentum(momentum=self.hyper(0.5)),
             lambda: su.apply_weight_decay(weight_decay=self.hyper(0.01), learning_rate=self.hyper(0.1)),
             lambda: su.apply_scale(scale=self.hyper(0.5)),
+            lambda: su.apply_trust_ratio(trust_coefficient=self.hyper(0.5), learning_rate=self.hyper(0.1)),
+            lambda: su.apply_rms_clip(threshold=self.hyper(0.5), learning_rate=self.hyper(0.1)),
+            lambda: su.apply_schedule_free(beta=self.hyper(0.5), learning_rate=self.hyper(0.1)),
             lambda: su.apply_lookahead(every=2),
             lambda: su.apply_projection(projection=constraints.l2_ball(radius=3.0)),
             lambda: su.apply_if_small(max_norm=self.hyper(4.0), limit=self.pick([None, 2])),
@@ -92,6 +100,7 @@ class Program:
             lambda: su.apply_freeze(params=self.pick([None, ".", lambda p: p.ndim < 3]), until=2),
             lambda: su.apply_ema(decay=self.hyper(0.5), debias=bool(self.rng.integers(2))),
             lambda: su.apply_polyak_average(begin=1, every=2),
+            lambda: su.apply_swag(begin=1, rank=2),
         ]
 
     def rule(self, rows):

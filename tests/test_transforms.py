@@ -1,4 +1,4 @@
-"""apply_momentum and apply_nesterov_momentum."""
+"""Transforms of updates: momentum, changed steps, decay, averages."""
 
 from collections import OrderedDict
 from functools import partial
@@ -9,7 +9,17 @@ import oracles
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON, STEPS, assert_close, call, every_rule_once, make_param, values
+from helpers import (
+    PYTHON,
+    STEPS,
+    TOLERANCE,
+    assert_close,
+    call,
+    every_rule_once,
+    make_param,
+    rule_of_each_kind,
+    values,
+)
 from loss_table import LOSS_ROWS
 from pytensor.graph.basic import equal_computations
 from table import ROWS
@@ -156,6 +166,219 @@ def test_no_public_rule_is_missing_from_the_table():
     rules = {name for name, function in functions.items() if "loss_or_grads" in signature(function).parameters}
     of_the_loss = {row.name for row in LOSS_ROWS} | {"polyak_step"}  # which has tests of its own
     assert {row.name for row in ROWS} | of_the_loss == rules
+
+
+# --- Steps measured, masked and averaged ------------------------------------------------------------------------------
+
+RATE = 0.5  # that they are told, for not every rule has one
+CHANGES = {
+    "apply_trust_ratio": {"trust_coefficient": 0.75, "learning_rate": RATE},
+    "apply_rms_clip": {"threshold": 2.0**-6, "learning_rate": RATE},
+    "apply_cautious": {"xi": 0.5},
+    "apply_schedule_free": {"beta": 0.75, "learning_rate": lambda step: RATE / (1 + step % 3)},
+}
+
+
+@pytest.mark.ci
+@rule_of_each_kind
+def test_changed_steps(row):
+    """Each change of the steps of a rule, against the same of the oracle of that rule."""
+    given = oracles.tame_gradients(STEPS, row.shape)
+    g = pt.tensor("g", shape=row.shape, dtype="float64")
+    rule = partial(row.oracle, **dict(row.structure), **row.hyper)
+    updates, cases = {}, []
+    for name, hyper in CHANGES.items():
+        p = make_param(row.shape, "float64", name)
+        expected = list(getattr(oracles, name)(p.get_value(), given, rule, **hyper))
+        after = getattr(symupdates, name)(call(row, [g], [p]), **hyper)
+        own = {slot_of(v): v for v in after if slot_of(v) in ("z", "average", "weights")}
+        cases.append(({"param": p} | own, expected))
+        updates |= after
+    step = pytensor.function([g], [], updates=updates, mode=PYTHON)
+    for t in range(STEPS):
+        step(given[t])
+        for variables, expected in cases:
+            for slot, variable in variables.items():
+                trajectory = np.array([after[slot] for after in expected[: t + 1]])
+                label = f"{variable.name}, step {t}"
+                assert_close(variable.get_value(), trajectory, 1e-10, label, elementwise=False)
+
+
+@pytest.mark.ci
+@pytest.mark.once
+def test_changed_steps_on_backends(backend):
+    """With schedules, at the rate of the rule; the sum of a mask and the norms of steps are what backends differ in."""
+    given = oracles.tame_gradients(8, (4, 2)).astype("float32")
+    g = pt.tensor("g", shape=(4, 2), dtype="float32")
+    rate = lambda step: 0.25 / (1 + step % 3)  # noqa: E731
+    hyper = {
+        "apply_trust_ratio": {"trust_coefficient": 0.75},
+        "apply_rms_clip": {"threshold": lambda step: 0.25 + step % 2},
+        "apply_cautious": {"xi": 0.5},
+        "apply_schedule_free": {"beta": 0.5},
+    }
+    updates, cases = {}, []
+    for name, changes in hyper.items():
+        p = make_param((4, 2), "float32", name)
+        rule = lambda p, grads: oracles.heavy_ball(p, grads, learning_rate=rate, momentum=0.75)  # noqa: E731
+        told = changes if name == "apply_cautious" else changes | {"learning_rate": rate}
+        path = [
+            after["param"] for after in getattr(oracles, name)(p.get_value().astype("float64"), given, rule, **told)
+        ]
+        cases.append((p, np.array(path)))
+        updates |= getattr(symupdates, name)(symupdates.heavy_ball([g], [p], rate, momentum=0.75), **changes)
+    step = pytensor.function([g], [], updates=updates, mode=backend)
+    for t in range(8):
+        step(given[t])
+        for p, path in cases:
+            assert p.get_value().dtype == "float32"
+            assert_close(p.get_value(), path[: t + 1], TOLERANCE["float32"], p.name, elementwise=False)
+
+
+def test_the_gradient_is_that_of_the_parameter():
+    """Not that of another, where its next value is computed with both, and the other stands nearer."""
+    W, b = (pytensor.shared(np.ones(2), name=name) for name in "Wb")
+    updates = sgd((W - b).sum(), [W, b], learning_rate=1.0)
+    updates[W] = pt.abs(pt.abs(updates[W])) + 0 * updates[b]
+    step = pytensor.function([], [], updates=symupdates.apply_cautious(updates, params=[W]), mode=PYTHON)
+    step()
+    np.testing.assert_allclose(W.get_value(), 1 / 3)
+
+
+def run(optimizer, steps=8, dtype="float64", scale=1.0, start=1.0):
+    """The parameter at the end; in the mode that has no rewrites."""
+    p = pytensor.shared(start * np.random.default_rng(0).normal(size=(4, 2)).astype(dtype), name="p")
+    g = pt.tensor("g", shape=(4, 2), dtype=dtype)
+    step = pytensor.function([g], [], updates=optimizer([g], [p]), mode=PYTHON)
+    for t in range(steps):
+        step((scale * np.random.default_rng(1 + t).normal(size=(4, 2))).astype(dtype))
+    return p.get_value()
+
+
+AS_RULES = {
+    "lamb": (
+        symupdates.chain(
+            adam(learning_rate=0.1, epsilon=0.0),
+            apply_weight_decay(weight_decay=0.25),
+            symupdates.apply_trust_ratio(),
+        ),
+        symupdates.lamb(learning_rate=0.1, epsilon=0.0, weight_decay=0.25),
+    ),
+    "lars": (
+        symupdates.chain(
+            sgd(learning_rate=0.5),
+            symupdates.apply_trust_ratio(trust_coefficient=0.125),
+            apply_momentum(momentum=0.75),
+        ),
+        symupdates.lars(learning_rate=0.5, momentum=0.75, trust_coefficient=0.125),
+    ),
+    "adafactor": (
+        symupdates.chain(rmsprop(learning_rate=0.25, rho=0.75, epsilon=0.0), symupdates.apply_rms_clip(threshold=0.5)),
+        lambda grads, params: clipped_by_hand(rmsprop(grads, params, 0.25, rho=0.75, epsilon=0.0), 0.125),
+    ),
+    "schedule_free_sgd": (
+        symupdates.chain(sgd(learning_rate=lambda step: 0.5 / (1 + step)), symupdates.apply_schedule_free(beta=0.75)),
+        schedule_free_sgd(learning_rate=lambda step: 0.5 / (1 + step), beta=0.75),
+    ),
+    "schedule_free_adamw": (
+        symupdates.chain(
+            adamw(learning_rate=0.25, beta1=0.0, weight_decay=0.25), symupdates.apply_schedule_free(beta=0.75)
+        ),
+        symupdates.schedule_free_adamw(learning_rate=0.25, beta1=0.75, weight_decay=0.25),
+    ),
+    "sgd, which is never against its gradient": (
+        symupdates.chain(sgd(learning_rate=0.25), symupdates.apply_cautious(xi=1.0)),
+        sgd(learning_rate=0.25 * 8 / 9),
+    ),
+}
+
+
+def clipped_by_hand(updates, bound):
+    return {
+        v: v + (x - v) / pt.maximum(1, pt.sqrt(((x - v) ** 2).mean()) / bound) if v.name == "p" else x
+        for v, x in updates.items()
+    }
+
+
+@pytest.mark.parametrize("name", AS_RULES)
+def test_what_rules_they_make(name):
+    stages, rule = AS_RULES[name]
+    np.testing.assert_allclose(run(stages), run(rule), rtol=1e-12)
+
+
+def test_changed_steps_of_every_size():
+    """Of huge and tiny weights and gradients in float32, the same as of usual ones, times their scale."""
+    stages = {
+        "trust ratio": lambda scale: symupdates.apply_trust_ratio(),
+        "rms clip": lambda scale: symupdates.apply_rms_clip(threshold=0.5 * scale),
+        "cautious": lambda scale: symupdates.apply_cautious(),
+        "schedule-free": lambda scale: symupdates.apply_schedule_free(),
+    }
+    for name, stage in stages.items():
+        ends = {}
+        for scale in (1.0, 1e18, 1e-18, 1e30, 1e-30):
+            optimizer = symupdates.chain(momentum(learning_rate=0.5, momentum=0.5), stage(scale))
+            with np.errstate(over="ignore"):
+                ends[scale] = run(optimizer, dtype="float32", scale=scale, start=np.float32(scale)) / scale
+            np.testing.assert_allclose(ends[scale], ends[1.0], rtol=1e-4, err_msg=f"{name} at {scale}")
+
+
+def test_nan_goes_through_what_changes_steps():
+    """To the elements that a mask is for, and to all that share a norm."""
+    g = pt.matrix("g")
+    for stage, spared in (
+        (symupdates.apply_trust_ratio(), 0),
+        (symupdates.apply_rms_clip(), 0),
+        (symupdates.apply_cautious(), 7),
+    ):
+        p = make_param((4, 2), "float64", "p")
+        given = np.ones((4, 2))
+        given[0, 0] = np.nan
+        pytensor.function([g], [], updates=stage(sgd([g], [p])), mode=PYTHON)(given)
+        assert np.isfinite(p.get_value()).sum() == spared
+
+
+def test_zero_weights_and_steps_have_no_ratio():
+    g = pt.vector("g", dtype="float64")
+    for start, given, end in ((0.0, 2.0, -1.0), (3.0, 0.0, 3.0)):
+        p = pytensor.shared(np.full(2, start), name="p")
+        updates = symupdates.apply_trust_ratio(sgd([g], [p], learning_rate=0.5))
+        pytensor.function([g], [], updates=updates, mode=PYTHON)([given, given])
+        np.testing.assert_array_equal(p.get_value(), end)
+
+
+def test_where_nothing_tells_the_gradient():
+    W, b = make_param((3,), "float64", "W"), make_param((3,), "float64")
+    loss = (W**2).sum() + (b**2).sum()
+    looked_up = symupdates.rows(W, np.array([1, 2]))
+    for updates, names in (
+        ({W: W - 0.1, b: b - 0.1}, r"W, param\[1\]"),
+        (symupdates.loop(None, sgd(loss, [W, b]), n_steps=2)[1], r"W, param\[1\]"),
+        (sgd((looked_up**2).sum(), [looked_up]), "W"),
+    ):
+        with pytest.raises(ValueError, match=f"apply_cautious: nothing tells the gradient of {names}; it goes after"):
+            symupdates.apply_cautious(updates)
+
+
+def test_the_gradient_is_that_which_the_rule_was_given():
+    """Not the one before a transform of it, nor of another parameter, nor the sum in a batch that is not full."""
+    W, b = (pytensor.shared(np.ones(2), name=name) for name in "Wb")
+    x = pt.vector("x", dtype="float64")
+    optimizer = symupdates.chain(
+        symupdates.gradients.clip_by_total_norm(max_norm=1e-3),
+        lambda grads: [-g for g in grads],
+        symupdates.accumulate(momentum(learning_rate=1.0, momentum=0.5), every=2),
+        symupdates.apply_cautious(),
+    )
+    updates = optimizer((W * x).sum() - (b * x).sum(), [W, b])
+    step = pytensor.function([x], [], updates=updates, mode=PYTHON)
+    for given in ([1.0, 1.0], [1.0, 1.0], [-0.25, 1.0], [-0.25, 1.0]):
+        step(given)
+    # A step of both elements, each by two thirds; then of the second alone, for the velocity of the first is too large.
+    clipped = np.array([[0.5, 0.5], np.array([-0.25, 1.0]) / np.sqrt(2 * (1 + 0.25**2))]) * 1e-3
+    moved = clipped[0] * 2 / 3 + (0.5 * clipped[0] + clipped[1]) * [0, 1]
+    np.testing.assert_allclose(W.get_value(), 1 + moved, rtol=1e-12)
+    np.testing.assert_allclose(b.get_value(), 1 - moved, rtol=1e-12)
 
 
 # --- Weight decay -----------------------------------------------------------------------------------------------------
@@ -409,6 +632,95 @@ def test_evaluating_at_the_averages_and_swapping_them():
     for function in (averages, swap_averages):
         with pytest.raises(ValueError, match="keep no averages; add apply_ema"):
             function(sgd(loss, [W, b]))
+
+
+# --- SWAG -------------------------------------------------------------------------------------------------------------
+
+
+def moments(path, rank):
+    """Maddox et al. (2019), algorithm 1: the mean, the variances, and the last deviations from the mean at the time."""
+    means = [np.mean(path[: n + 1], axis=0) for n in range(len(path))]
+    variance = np.mean(np.square(path), axis=0) - means[-1] ** 2
+    return means[-1], variance, [p - a for p, a in zip(path, means, strict=True)][-rank:]
+
+
+@pytest.mark.ci
+@pytest.mark.once
+def test_swag(backend):
+    """Against its definition, in both precisions; the parameters train as without."""
+    g = pt.tensor("g", shape=(4,), dtype="float64")
+    params = [make_param((4,), dtype, dtype) for dtype in ("float32", "float64")]
+    before = sgd([g, g], params, learning_rate=0.5)
+    updates = symupdates.apply_swag(before, begin=2, every=2, rank=3)
+    assert [updates[p] for p in params] == [before[p] for p in params]
+    found = symupdates.named(updates)
+    step = pytensor.function([g], [], updates=updates, mode=backend)
+    paths = [[], []]
+    for t, given in enumerate(np.random.default_rng(0).normal(size=(13, 4)), start=1):
+        step(given)
+        for p, path in zip(params, paths, strict=True):
+            kept = {slot: found[f"{p.name}/swag/{slot}"].get_value() for slot in ("mean", "variance", "deviations")}
+            assert all(x.dtype == p.dtype for x in kept.values())
+            if t > 2 and t % 2 == 0:
+                path.append(p.get_value().astype("float64"))
+            if t <= 2:
+                np.testing.assert_array_equal(kept["mean"], p.get_value())
+            if not path:
+                assert not kept["variance"].any() and not kept["deviations"].any()
+                continue
+            mean, variance, last = moments(path, rank=3)
+            atol = 20 * np.finfo(p.dtype).eps
+            np.testing.assert_allclose(kept["mean"], mean, rtol=0, atol=atol)
+            np.testing.assert_allclose(kept["variance"], variance, rtol=0, atol=atol)
+            rows = [kept["deviations"][i % 3] for i in range(len(path))][-3:]
+            np.testing.assert_allclose(rows, last, rtol=0, atol=atol)
+    assert found["swag/collected"].get_value() == len(paths[0]) == 5
+    assert list(averages(updates).values()) == [found[f"{p.name}/swag/mean"] for p in params]
+
+
+def test_swag_draws():
+    """Their mean and covariance, also that of two parameters, within five standard errors; seeds; what is not there."""
+    W, b = make_param((2,), "float64", "W"), make_param((), "float32", "b")
+    g, h = pt.vector("g", dtype="float64"), pt.scalar("h", dtype="float64")
+    plain = sgd([g, h], [W, b], learning_rate=0.5)
+    updates = symupdates.apply_swag(plain, rank=4)
+    step = pytensor.function([g, h], [], updates=updates, mode=PYTHON)
+    with pytest.raises(ValueError, match="swag_draws: these updates keep no deviations; add apply_swag"):
+        symupdates.swag_draws(plain)
+    path = []
+    for given in np.random.default_rng(0).normal(size=(8, 2)):
+        if len(path) < 2:
+            with pytest.raises(ValueError, match=f"swag_draws: {len(path)} of at least 2 updates"):
+                symupdates.swag_draws(updates)
+        step(given, given.sum())
+        path.append([*W.get_value(), b.get_value()])
+        if len(path) not in (3, 8):
+            continue
+        mean, variance, last = moments(np.array(path), rank=4)
+        k = len(last)
+        covariance = np.diag(variance) / 2 + np.transpose(last) @ last / (2 * (k - 1))
+        n = 40_000
+        drawn = symupdates.swag_draws(updates, draws=n, seed=1)
+        assert [(p, x.shape, x.dtype.name) for p, x in drawn.items()] == [(W, (n, 2), "float64"), (b, (n,), "float32")]
+        together = np.column_stack([drawn[W], drawn[b]])
+        sizes = np.sqrt(np.diag(covariance))
+        assert (np.abs(together.mean(axis=0) - mean) < 5 * sizes / np.sqrt(n)).all()
+        error = np.abs(np.cov(together.T) - covariance) / np.outer(sizes, sizes)
+        assert (error < 5 * np.sqrt(2 / n)).all()
+    again, other = (symupdates.swag_draws(updates, draws=n, seed=seed)[W] for seed in (1, 2))
+    np.testing.assert_array_equal(again, drawn[W])
+    assert not np.array_equal(other, again)
+    for arguments, words in (
+        ({"begin": -1}, "begin"),
+        ({"every": 0}, "every"),
+        ({"rank": 1}, "rank must be .* least 2"),
+    ):
+        with pytest.raises(ValueError, match=f"apply_swag: {words}"):
+            symupdates.apply_swag(plain, **arguments)
+    with pytest.raises(ValueError, match="swag_draws: draws must be a whole number of at least 1"):
+        symupdates.swag_draws(updates, draws=0)
+    with pytest.raises(ValueError, match="swag_draws: seed must not be negative"):
+        symupdates.swag_draws(updates, seed=-1)
 
 
 STAND_INS = {

@@ -1,4 +1,7 @@
-"""Hyper-parameters: numbers, scalar variables and schedules, resolved to scalars of the dtype at hand."""
+"""Hyper-parameters: numbers, scalar variables and schedules, resolved to scalars of the dtype at hand.
+
+And what the expressions of an updates dict tell of the rules that made them: hyper-parameters, rates, gradients.
+"""
 
 from copy import deepcopy
 from functools import cache, partial
@@ -50,6 +53,12 @@ class RateTag(NamedTuple):
     """Of the rate at which a rule moves a parameter, where that is not its `learning_rate`: see :func:`rate_of`."""
 
     rule: str
+
+
+class GradientTag(NamedTuple):
+    """Of a gradient as a rule was given it: that of which parameter. See :func:`gradient_in`."""
+
+    parameter: Variable
 
 
 class HyperConstant(TensorConstant):
@@ -155,17 +164,29 @@ def rate_of(value):
     It is the one nearest to the value in the expression: a hyper-parameter that is a rate, or what a rule has called so
     by :meth:`Step.rate`.
     """
+    for v, tag in nearest(value):
+        if isinstance(tag, RateTag):
+            return astype(v, value.dtype)
+        if isinstance(tag, HyperTag) and tag.is_rate:
+            return hyper_parameter(tag, value.dtype)
+    return None
+
+
+def gradient_in(value, p):
+    """The gradient of a parameter that a rule computes its next value with; None where nothing tells.
+
+    It is the one nearest to the value in the expression: as the rule was given it, behind all transforms.
+    """
+    return next((v for v, tag in nearest(value) if isinstance(tag, GradientTag) and tag.parameter is p), None)
+
+
+def nearest(value):
+    """What an expression is computed with, each with its tag of ours: first what is nearest to the value."""
     layer, seen = [value], {value}
     while layer:
-        for v in layer:
-            tag = getattr(v.tag, "symupdates", None)
-            if isinstance(tag, RateTag):
-                return astype(v, value.dtype)
-            if isinstance(tag, HyperTag) and tag.is_rate:
-                return hyper_parameter(tag, value.dtype)
+        yield from ((v, getattr(v.tag, "symupdates", None)) for v in layer)
         layer = list(dict.fromkeys(x for v in layer if v.owner for x in v.owner.inputs if x not in seen))
         seen.update(layer)
-    return None
 
 
 def whole_number(name, value, least=1):

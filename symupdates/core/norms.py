@@ -123,3 +123,18 @@ def rescaled(x, size, to=None):
         return x
 
     return [by_each(y) for y in x] if isinstance(x, list) else by_each(x)
+
+
+def trusted(x, size, to):
+    """``x * to / size``, for a norm `size`; or `x` itself where one of the two is zero."""
+    is_zero = pt.or_(pt.eq(to, 0), pt.eq(size.length, 0))
+    return rescaled(x, size.one_where(is_zero), pt.switch(is_zero, one(to), to))
+
+
+def shrunk(x, size, bound):
+    """A tensor, or each of a list, scaled for a norm to be within its bound.
+
+    It is exactly `x` inside, as c / max(n, c) is not after rewrites.
+    """
+    is_inside = size.value <= bound
+    return rescaled(x, size.one_where(is_inside), pt.switch(is_inside, one(size.length), bound))

@@ -11,7 +11,7 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.shape import SpecifyShape
 
 from symupdates.core.checks import check_updates
-from symupdates.core.hyper import RateTag, resolve
+from symupdates.core.hyper import GradientTag, RateTag, resolve
 from symupdates.core.names import free_name, parameter_names
 from symupdates.core.parameters import (
     check_params,
@@ -26,7 +26,7 @@ from symupdates.core.places import AtRows, Lookups, Whole, is_rows, whole, writt
 from symupdates.core.program import key_names, moved
 from symupdates.core.replace import replaced
 from symupdates.core.selectors import select
-from symupdates.core.state import Call, StateTag, advances, is_state, mark_as_stand_in, new_clock, new_state
+from symupdates.core.state import Call, StateTag, advance, advances, is_state, mark_as_stand_in, new_clock, new_state
 from symupdates.core.types import astype, largest_dtype, like, total
 
 try:
@@ -57,6 +57,8 @@ def prepare(rule, loss_or_grads, params, **hyper):
     grads = [gradient_of(p, g) for p, g in zip(params, compute_grads(loss_or_grads, params), strict=True)]
     mark_as_parameters(map(whole, params))
     places, grads = by_table(params, grads)
+    for p, g in zip(places, grads, strict=True):
+        g.tag.symupdates = GradientTag(p)
     return Step(rule, list(places), grads, hyper, places=places)
 
 
@@ -324,6 +326,11 @@ class Step:
                 self[variable] = pt.set_subtensor(at_rows, pt.switch(is_open, values, at_rows))
             elif variable in held:
                 self[variable] = pt.switch(is_open, updates[variable], variable)
+
+    def advance(self):
+        """Let the state that was set advance by itself, in every updates dict that reads it: of what makes no dict."""
+        for variable, value in self._updates.items():
+            advance(variable, value)
 
     def finish(self, params_first=False):
         """The updates dict: what was set, in that order, and last the state that advances by itself.

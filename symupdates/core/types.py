@@ -1,5 +1,7 @@
 """Types: each value gets exactly that of the variable it is for, and arithmetic keeps to one dtype at run time too."""
 
+from math import prod
+
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Constant
@@ -34,6 +36,16 @@ def total(x, axis=None, keepdims=False):
 
 def largest_dtype(tensors):
     return upcast(*(x.dtype for x in tensors)) if tensors else "float64"
+
+
+def count(shape, dtype):
+    """The number of elements of a shape, as a scalar variable; one for none."""
+    return pt.maximum(astype(pt.as_tensor_variable(prod(shape)), dtype), np.asarray(1, dtype))
+
+
+def positive(x):
+    """At least the smallest normal number: a divisor with which zero divided by zero is zero."""
+    return pt.maximum(x, np.asarray(np.finfo(x.dtype).tiny, x.dtype))
 
 
 def inner(xs, ys):

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from pytensor.tensor import eq, maximum, or_, sqrt, switch
+from pytensor.tensor import maximum, sqrt
 
 from symupdates.core import awaits, norm, prepare, rescaled
-from symupdates.core.norms import one
+from symupdates.core.norms import trusted
 from symupdates.core.ranges import NON_NEGATIVE, POSITIVE
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["fromage", "lamb", "lars"]
-
-
-def trusted(x, size, to):
-    """``x * to / size``, for a norm `size`; or `x` itself where one of the two is zero."""
-    is_zero = or_(eq(to, 0), eq(size.length, 0))
-    return rescaled(x, size.one_where(is_zero), switch(is_zero, one(to), to))
 
 
 @awaits("loss_or_grads", "params")

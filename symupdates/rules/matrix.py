@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 
@@ -24,17 +25,14 @@ from symupdates.core import (
     total,
     whole_number,
 )
+from symupdates.core.checks import listed
 from symupdates.core.hyper import scalar
 from symupdates.core.ranges import NON_NEGATIVE, Range
+from symupdates.core.types import count
 from symupdates.rules.adam import adamw
 from symupdates.typing import Hyper, LossOrGrads, OptimizerLike, Parameters, Updates
 
 __all__ = ["adafactor", "muon", "shampoo", "soap"]
-
-
-def count(shape, dtype):
-    """The number of elements of a shape, as a scalar variable; one for none."""
-    return maximum(astype(pt.as_tensor_variable(prod(shape)), dtype), np.asarray(1, dtype))
 
 
 def mean(x, axis):
@@ -159,17 +157,63 @@ def adafactor(
     return step.finish()
 
 
-def orthogonalized(x, steps):
+# Of each iteration, the last for all that follow: a, b and c.
+COEFFICIENTS = {
+    "jordan": [(3.4445, -4.7750, 2.0315)],
+    # Amsel et al. (2025), algorithm 1: the best for singular values from 0.001 on, those before the last with a margin.
+    "polar_express": [
+        *(
+            (a / 1.01, b / 1.01**3, c / 1.01**5)
+            for a, b, c in [
+                (8.28721201814563, -23.595886519098837, 17.300387312530933),
+                (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+                (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+                (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+                (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+                (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+                (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+            ]
+        ),
+        (1.875, -1.25, 0.375),
+    ],
+}
+
+
+def of_each_step(coefficients, steps):
+    """The coefficients of each iteration, checked."""
+    if isinstance(coefficients, str):
+        if coefficients not in COEFFICIENTS:
+            raise ValueError(
+                f"muon: coefficients must be {' or '.join(map(repr, COEFFICIENTS))}, or triples of numbers, not "
+                f"{coefficients!r}."
+            )
+        triples = COEFFICIENTS[coefficients]
+    else:
+        given = listed("muon: coefficients", coefficients, "triples of numbers", ordered=True)
+        try:
+            triples = np.asarray(given, dtype="float64")
+        except (TypeError, ValueError):
+            triples = np.zeros(())
+        if triples.ndim != 2 or triples.shape[1] != 3 or not np.isfinite(triples).all():
+            raise ValueError(f"muon: coefficients must be triples of finite numbers, not {coefficients!r}.")
+    return [triples[min(i, len(triples) - 1)] for i in range(steps)]
+
+
+def orthogonalized(x, coefficients):
     """An approximation of the orthogonal matrix next to `x`, of which no singular value is above one.
 
-    Each step of the iteration of Newton and Schulz takes a singular value s to as + bs³ + cs⁵; several take all that
-    are not tiny to between about 0.7 and 1.2.
+    Each step of the iteration of Newton and Schulz takes a singular value s to as + bs³ + cs⁵.
     """
-    a, b, c = (np.asarray(number, dtype=x.dtype) for number in (3.4445, -4.7750, 2.0315))
-    for _ in range(steps):
+    for triple in coefficients:
+        a, b, c = (np.asarray(number, dtype=x.dtype) for number in triple)
         A = x @ x.T
         x = a * x + (b * A + c * (A @ A)) @ x
     return astype(x, x.dtype)  # else the last product would be part of the step, and that not in place
+
+
+def nearly_orthogonal(x, shape, coefficients):
+    """The same of a matrix that may have more rows than columns."""
+    return orthogonalized(x.T, coefficients).T if shape[0] > shape[1] else orthogonalized(x, coefficients)
 
 
 @awaits("loss_or_grads", "params")
@@ -184,6 +228,8 @@ def muon(
     ns_steps: int = 5,
     consistent_rms: float | None = None,
     others: OptimizerLike = adamw,
+    coefficients: str | Sequence[tuple[float, float, float]] = "jordan",
+    kernels: bool = False,
 ) -> Updates:
     r"""Muon: the momentum of each matrix, with its singular values brought to about one, is the step.
 
@@ -192,7 +238,7 @@ def muon(
         u &= \mu m + (1 - \mu)\, g \\
         p &\leftarrow p - \eta \left( \sqrt{\max(1, n_{\mathrm{columns}} / n_{\mathrm{rows}})}\,
             \operatorname{NS}\!\left( \frac{u}{\lVert u \rVert + \epsilon} \right) + \lambda\, p \right) \\
-        \operatorname{NS}(x) &: \text{five times } x \leftarrow a x + b\, x x^\top x + c\, x x^\top x x^\top x
+        \operatorname{NS}(x) &: \text{several times } x \leftarrow a x + b\, x x^\top x + c\, x x^\top x x^\top x
 
     Parameters
     ----------
@@ -220,6 +266,14 @@ def muon(
         :func:`adamw` suit. Finite and at least 0.
     others : callable
         The rule of the parameters that are not matrices: :func:`adamw` with its defaults, or an optimizer of yours.
+    coefficients : str or list of triples
+        The :math:`a, b, c` of the iterations. ``"jordan"``: the author's 3.4445, -4.7750 and 2.0315 in each, which are
+        steep at zero; what comes out is not orthogonal, its singular values lie between about 0.7 and 1.2.
+        ``"polar_express"``: others in each, by which five iterations come nearer, and eight to an orthogonal matrix
+        [3]_. Or a list of your own, of whose triples the last is for all further iterations.
+    kernels : bool
+        Take parameters of more than two axes, (units, channels, ...) as of convolutions, for matrices of their units
+        and of all else.
 
     Returns
     -------
@@ -229,24 +283,22 @@ def muon(
     Raises
     ------
     TypeError
-        If `others` is not callable.
+        If `others` is not callable, or `kernels` not a bool.
     ValueError
-        If `ns_steps` is not a whole number of at least 1.
+        If `ns_steps` is not a whole number of at least 1, or `coefficients` are none of these.
 
     Notes
     -----
     For the hidden layers of neural networks. Matrices that are looked up in, such as embeddings, and those of the last
-    layer belong to another rule, too; give them one by :func:`~symupdates.partition`. Kernels of convolutions, with
-    their four axes, go to `others`.
+    layer belong to another rule, too; give them one by :func:`~symupdates.partition`.
 
-    The arithmetic is that of the parameter's dtype. :math:`a, b, c` are the author's 3.4445, -4.7750 and 2.0315, chosen
-    to be steep at zero: the result is not orthogonal, its singular values lie between about 0.7 and 1.2. The shape's
-    factor is for matrices that are multiplied from the left, ``x @ W``, as in optax; torch has theirs transposed, and
-    so divides rows by columns. torch computes the iterations in bfloat16, with errors of about 1 %, and is else the
-    same for the transposed matrices, to the place of :math:`\epsilon`. keras is the same with ``consistent_rms=0.2``,
-    where :math:`\epsilon` does not matter: its momentum is a sum, of 20 times the length. So is optax with
-    ``nesterov=False``; else it corrects both parts of :math:`u` for their start at zero, which makes another direction
-    of the first steps. In float64, keras agrees with this to seven digits only: it takes norms in float32.
+    The arithmetic is that of the parameter's dtype. The shape's factor is for matrices that are multiplied from the
+    left, ``x @ W``, as in optax; torch has theirs transposed, and so divides rows by columns. torch computes the
+    iterations in bfloat16, with errors of about 1 %, and is else the same for the transposed matrices, to the place of
+    :math:`\epsilon`. keras is the same with ``consistent_rms=0.2``, where :math:`\epsilon` does not matter: its
+    momentum is a sum, of 20 times the length. So is optax with ``nesterov=False``; else it corrects both parts of
+    :math:`u` for their start at zero, which makes another direction of the first steps. In float64, keras agrees with
+    this to seven digits only: it takes norms in float32.
 
     State: ``m``, zero at first, of the matrix's shape and dtype. That of `others` is as they name it.
     Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
@@ -256,9 +308,12 @@ def muon(
     .. [1] K. Jordan, Y. Jin, V. Boza, J. You, F. Cesista, L. Newhouse and J. Bernstein (2024). Muon: an optimizer for
        hidden layers in neural networks. https://kellerjordan.github.io/posts/muon/
     .. [2] J. Liu et al. (2025). Muon is scalable for LLM training. arXiv:2502.16982.
+    .. [3] N. Amsel, D. Persson, C. Musco and R. M. Gower (2025). The polar express: optimal matrix sign methods and
+       their application to the Muon algorithm. arXiv:2505.16932.
     """
     flag("muon: nesterov", nesterov)
-    whole_number("muon: ns_steps", ns_steps)
+    flag("muon: kernels", kernels)
+    coefficients = of_each_step(coefficients, whole_number("muon: ns_steps", ns_steps))
     check_optimizer("muon: others", others)
     if consistent_rms is not None:
         consistent_rms = scalar("muon: consistent_rms", consistent_rms, NON_NEGATIVE)
@@ -274,7 +329,7 @@ def muon(
     rest, grads = [], []
     for p, g, (eta, mu, decay, eps) in step:
         shape = step.shape(p)
-        if len(shape) != 2:
+        if len(shape) != 2 and not (kernels and len(shape) > 2):
             rest.append(p)
             grads.append(g)
             continue
@@ -282,9 +337,13 @@ def muon(
         step[m] = mu * m + (1 - mu) * g
         u = mu * step[m] + (1 - mu) * g if nesterov else step[m]
         x = rescaled(u, norm(u) + eps)
-        rows, columns = shape
-        x = orthogonalized(x.T, ns_steps).T if rows > columns else orthogonalized(x, ns_steps)
-        rows, columns = (count((n,), p.dtype) for n in p.shape)
+        if len(shape) == 2:
+            x = nearly_orthogonal(x, shape, coefficients)
+            rows, columns = (count((n,), p.dtype) for n in p.shape)
+        else:
+            sizes = prod(shape[1:]), shape[0]
+            x = nearly_orthogonal(x.reshape(sizes[::-1]).T, sizes, coefficients).T.reshape(shape)
+            rows, columns = (count((n,), p.dtype) for n in sizes)
         if consistent_rms is None:
             scale = sqrt(maximum(1, columns / rows))
         else:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from pytensor.tensor import clip, eq, maximum, sign, sqrt, switch
+from pytensor.tensor import abs, arctan2, clip, eq, maximum, sign, sqrt, switch
 
 from symupdates.core import astype, awaits, prepare, total
 from symupdates.core.hyper import scalar
 from symupdates.core.ranges import NON_NEGATIVE, PART
+from symupdates.core.types import positive
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = [
     "adabelief",
+    "adam_atan2",
     "adan",
     "ademamix",
     "adopt",
+    "laprop",
     "novograd",
     "optimistic_adam",
     "qhadam",
@@ -734,3 +737,136 @@ def optimistic_adam(
         step[r] = m_hat / (sqrt(step[v] / step.bias_correction(beta2)) + eps)
         step[p] = p - eta * (step[r] + omega * switch(eq(step.t, 1), 0, step[r] - r))
     return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def laprop(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 4e-4,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-15,
+) -> Updates:
+    r"""LaProp: Adam that divides each gradient by the size of the gradients, and averages the ratios.
+
+    .. math::
+        v &\leftarrow \beta_2 v + (1 - \beta_2)\, g^2 \\
+        m &\leftarrow \beta_1 m + (1 - \beta_1)\, \frac{g}{\sqrt{v / (1 - \beta_2^t)} + \epsilon} \\
+        p &\leftarrow p - \eta\, \frac{m}{1 - \beta_1^t}
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the parameter, as for :func:`~symupdates.adam`. The default is the
+        authors'.
+    beta1, beta2 : hyper-parameter
+        The decays :math:`\beta_1, \beta_2` of the averages. Any two go together: in Adam, :math:`\beta_2` is to be well
+        above :math:`\beta_1`.
+    epsilon : hyper-parameter
+        Keeps a coordinate without gradients at rest. It is added after :math:`v` has been corrected, as in the paper.
+        The default is the authors'.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``v``, of its ``m``, then its own; last, the count ``t``.
+
+    Notes
+    -----
+    A gradient that is far larger than those before it counts as much as they did, where in Adam the momentum of large
+    gradients goes on to be divided by the sizes of later, smaller ones. No step is longer than
+    :math:`\eta/\sqrt{1-\beta_2}` in any coordinate.
+
+    The authors' program corrects :math:`m` by an average of the rates, which is the same where the rate is constant.
+    Their ``amsgrad`` and ``centered`` are not here; decay beside the step is :func:`~symupdates.apply_weight_decay`.
+
+    State: ``v`` and ``m``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one for all
+    parameters, the number of updates made. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] L. Ziyin, Z. T. Wang and M. Ueda (2020). LaProp: separating momentum and adaptivity in Adam.
+       arXiv:2002.04839.
+    """
+    step = prepare(
+        "laprop", loss_or_grads, params, learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon
+    )
+    for p, g, (eta, beta1, beta2, eps) in step:
+        v, m = step.state(p, "v"), step.state(p, "m")
+        step[v] = beta2 * v + (1 - beta2) * g**2
+        step[m] = beta1 * m + (1 - beta1) * g / (sqrt(step[v] / step.bias_correction(beta2)) + eps)
+        step[p] = p - eta * step[m] / step.bias_correction(beta1)
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def adam_atan2(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+) -> Updates:
+    r"""Adam-atan2: Adam without an :math:`\epsilon`, by the arctangent of what it divides.
+
+    .. math::
+        m &\leftarrow \beta_1 m + (1 - \beta_1)\, g \\
+        u &\leftarrow \sqrt{\beta_2 u^2 + (1 - \beta_2)\, g^2} \\
+        p &\leftarrow p - \eta \operatorname{atan2} \left(
+            \frac{m}{1 - \beta_1^t},\ \frac{u}{\sqrt{1 - \beta_2^t}} \right)
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the parameter: the first step is :math:`\eta\pi/4` long in every
+        coordinate that has a gradient, where that of :func:`~symupdates.adam` is :math:`\eta`, and none is longer than
+        :math:`\eta\pi/2`.
+    beta1, beta2 : hyper-parameter
+        The decays :math:`\beta_1, \beta_2` of the averages, as for :func:`~symupdates.adam`.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``m``, of its ``u``, then its own; last, the count ``t``.
+
+    Notes
+    -----
+    It is free of scale: gradients that are larger or smaller by any factor make the same steps, in float32 too, whose
+    squares would be no numbers, for :math:`u` is kept and not its square. Steps are those of Adam where :math:`m` is
+    small beside :math:`u`, and shorter elsewhere. Decay beside the step is :func:`~symupdates.apply_weight_decay`.
+
+    The paper has no factors in the arctangent. Programs that multiply it by 1.27, which is about :math:`4/\pi`, have as
+    long a first step as Adam: give them this as the rate.
+
+    State: ``m`` and ``u``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one for all
+    parameters, the number of updates made. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] K. Everett, L. Xiao, M. Wortsman, A. A. Alemi, R. Novak, P. J. Liu, I. Gur, J. Sohl-Dickstein,
+       L. P. Kaelbling, J. Lee and J. Pennington (2024). Scaling exponents across parameterizations and optimizers.
+       ICML. arXiv:2407.05872.
+    """
+    step = prepare("adam_atan2", loss_or_grads, params, learning_rate=learning_rate, beta1=beta1, beta2=beta2)
+    for p, g, (eta, beta1, beta2) in step:
+        m, u = step.state(p, "m"), step.state(p, "u")
+        step[m] = beta1 * m + (1 - beta1) * g
+        step[u] = hypot(sqrt(beta2) * u, sqrt(1 - beta2) * g)
+        m_hat, u_hat = step[m] / step.bias_correction(beta1), step[u] / sqrt(step.bias_correction(beta2))
+        step[p] = p - eta * arctan2(m_hat, u_hat)
+    return step.finish()
+
+
+def hypot(x, y):
+    """The root of the sum of two squares, which themselves may be no numbers."""
+    largest = maximum(abs(x), abs(y))
+    return largest * sqrt(sum((z / positive(largest)) ** 2 for z in (x, y)))

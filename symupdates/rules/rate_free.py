@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.tensor import abs, clip, maximum, sqrt
+from pytensor.tensor import abs, clip, eq, maximum, minimum, sqrt, switch
 
 from symupdates.core import (
     astype,
@@ -21,8 +21,10 @@ from symupdates.core import (
     total,
     whole_number,
 )
+from symupdates.core.hyper import scalar
 from symupdates.core.parameters import gradient_of, whole_params
-from symupdates.core.ranges import BOUND, POSITIVE, REAL
+from symupdates.core.ranges import BOUND, POSITIVE, REAL, Range
+from symupdates.core.types import positive
 from symupdates.typing import Hyper, Loss, LossOrGrads, Optimizer, OptimizerLike, Parameters, Updates
 
 __all__ = [
@@ -39,9 +41,7 @@ __all__ = [
 ]
 
 
-def positive(x):
-    """At least the smallest normal number: a divisor with which zero divided by zero is zero."""
-    return maximum(x, np.asarray(np.finfo(x.dtype).tiny, x.dtype))
+AT_LEAST_ONE = Range(low=1, has_low=True)
 
 
 def corrected(step, eta, beta1, beta2):
@@ -162,7 +162,10 @@ def prodigy(
     epsilon: Hyper = 1e-8,
     weight_decay: Hyper = 0.0,
     initial_distance: Hyper = 1e-6,
+    d_coef: Hyper = 1.0,
     bias_correction: bool = True,
+    growth_rate: float | None = None,
+    safeguard_warmup: bool = False,
 ) -> Updates:
     r"""Prodigy: Adam whose rate is the estimated distance to the solution, found faster than by D-Adaptation.
 
@@ -175,7 +178,7 @@ def prodigy(
         s &\leftarrow \beta_3 s + (1 - \beta_3)\, \eta\, d^2 g \\
         r &\leftarrow \beta_3 r + (1 - \beta_3)\, \eta\, d^2 \sum g\, (p_0 - p) \\
         p &\leftarrow p - \eta\, d \left( \frac{m}{\sqrt{v} + d\, \epsilon} + w\, p \right) \\
-        d &\leftarrow \max\left(d, \frac{r}{\sum |s|}\right)
+        d &\leftarrow \max\left(d, c\, \frac{r}{\sum |s|}\right)
 
     Parameters
     ----------
@@ -195,30 +198,46 @@ def prodigy(
     initial_distance : hyper-parameter
         The estimate :math:`d` to begin with, in units of the parameters: anything below the distance to the solution,
         measured by the coordinate that is farthest from it. The default is the paper's. Finite and above 0.
+    d_coef : hyper-parameter
+        A factor :math:`c` on what is estimated, without unit: 0.5 or 2 where the rate that is found is too high or too
+        low. The authors prefer it to :math:`\eta`. Finite and above 0.
     bias_correction : bool
         Multiply :math:`\eta` by the bias corrections of Adam, :math:`\sqrt{1 - \beta_2^t} / (1 - \beta_1^t)` in update
         :math:`t`, as the authors' program can and optax does. Without, as in the paper, the first steps are up to three
         times as long. Where the first gradients are far larger than those later on, such steps may lead to where these
         do not lead back from, and the estimate never falls.
+    growth_rate : float, optional
+        The most that the estimate grows by in a step, as a factor of at least 1, once it is above
+        :math:`d_0 =` `initial_distance`; the authors name 1.02 as a kind of warmup. By default it jumps. With it:
+
+        .. math::
+            b &\leftarrow \max\left(b, d, c\, \frac{r}{\sum |s|}\right) \\
+            d &\leftarrow \begin{cases} b & \text{if } d = d_0 \\ \min(b, \gamma d) & \text{otherwise} \end{cases}
+    safeguard_warmup : bool
+        Leave :math:`\eta` out of :math:`s`, so that small rates do not make the estimate too large: for schedules with
+        a warmup.
 
     Returns
     -------
     OrderedDict
         For each parameter in order: the next value of its ``m``, of its ``v``, of its ``s``, of its ``start``, then its
-        own; last, those of ``r`` and ``distance``; with `bias_correction`, the count.
+        own; last, those of ``r`` and ``distance``, with `growth_rate` that of ``best`` before it; with
+        `bias_correction`, the count.
 
     Notes
     -----
     The estimate never falls. Four arrays are kept for each parameter, twice what Adam keeps.
 
-    With `bias_correction` it is optax's ``contrib.prodigy``, but for :math:`d\,\epsilon`, where that has, like the
-    authors' program, the new estimate, which shows where gradients are not well above `epsilon`. Its estimate is not a
-    number for good if the gradients of the first update are zero, or the rate, as in a warmup; here it waits.
+    With `bias_correction`, and without `growth_rate`, it is optax's ``contrib.prodigy``, but for :math:`d\,\epsilon`,
+    where that has, like the authors' program, the new estimate, which shows where gradients are not well above
+    `epsilon`. Its estimate is not a number for good if the gradients of the first update are zero, or the rate, as in a
+    warmup; here it waits.
 
     State: ``m``, ``v`` and ``s``, zero at first, and ``start`` (:math:`p_0`), the parameter when this is called, all
-    of its shape and dtype; ``distance`` (:math:`d`) and ``r``, scalars, one for all parameters, of the widest of their
-    dtypes, zero at first: `initial_distance` is a bound from below. If you set the parameters to other values before
-    training, call :func:`symupdates.reset`. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+    of its shape and dtype; ``distance`` (:math:`d`) and ``r``, with `growth_rate` also ``best`` (:math:`b`), scalars,
+    one for all parameters, of the widest of their dtypes, zero at first: `initial_distance` is a bound from below. If
+    you set the parameters to other values before training, call :func:`symupdates.reset`. Hyper-parameters, partials
+    and errors are as for :func:`~symupdates.sgd`.
 
     References
     ----------
@@ -226,6 +245,7 @@ def prodigy(
        arXiv:2306.06101.
     """
     flag("prodigy: bias_correction", bias_correction)
+    flag("prodigy: safeguard_warmup", safeguard_warmup)
     step = prepare(
         "prodigy",
         loss_or_grads,
@@ -236,13 +256,14 @@ def prodigy(
         epsilon=epsilon,
         weight_decay=weight_decay,
         initial_distance=POSITIVE(initial_distance),
+        d_coef=POSITIVE(d_coef),
     )
-    eta, beta1, beta2, _, _, d0 = step.hyper(step.dtype)
+    eta, beta1, beta2, _, _, d0, coef = step.hyper(step.dtype)
     eta = corrected(step, eta, beta1, beta2) if bias_correction else eta
     distance, r = step.state(None, "distance"), step.state(None, "r")
     d, beta3 = maximum(distance, d0), sqrt(beta2)
     products, sums = [], []
-    for p, g, (eta_p, beta1, beta2, eps, decay, _) in step:
+    for p, g, (eta_p, beta1, beta2, eps, decay, *_) in step:
         eta_p = corrected(step, eta_p, beta1, beta2) if bias_correction else eta_p
         m, v, s = (step.state(p, slot) for slot in "mvs")
         start = step.state(p, "start", initial=p)
@@ -250,12 +271,19 @@ def prodigy(
         products.append(g * (start - p))
         step[m] = beta1 * m + (1 - beta1) * d_p * g
         step[v] = beta2 * v + (1 - beta2) * (d_p * g) ** 2
-        step[s] = sqrt(beta2) * s + (1 - sqrt(beta2)) * eta_p * d_p**2 * g
+        step[s] = sqrt(beta2) * s + (1 - sqrt(beta2)) * (1 if safeguard_warmup else eta_p) * d_p**2 * g
         step[start] = start
         step[p] = p - step.rate(eta_p * d_p) * (step[m] / (sqrt(step[v]) + d_p * eps) + decay * p)
         sums.append(abs(step[s]))
     step[r] = beta3 * r + (1 - beta3) * eta * d**2 * step.total(products)
-    step[distance] = maximum(d, step[r] / positive(step.total(sums)))
+    estimate = maximum(d, coef * step[r] / positive(step.total(sums)))
+    if growth_rate is None:
+        step[distance] = estimate
+    else:
+        gamma = astype(scalar("prodigy: growth_rate", growth_rate, AT_LEAST_ONE), step.dtype)
+        best = step.state(None, "best")
+        step[best] = maximum(best, estimate)
+        step[distance] = switch(eq(d, d0), step[best], minimum(step[best], gamma * d))
     return step.finish()
 
 
@@ -562,8 +590,7 @@ def cocob(
         step[accu] = G = accu + abs(eta * g)
         step[reward] = R = maximum(reward - eta * g * (p - start), 0)
         step[theta] = theta - eta * g
-        theta_in_L = astype(step[theta] / L, p.dtype)  # no product of two gradients, by rewrites either
-        step[p] = start + theta_in_L * (1 + R / L) / maximum(G / L + 1, alpha)
+        step[p] = start + step[theta] / L * (1 + R / L) / maximum(G / L + 1, alpha)  # no product of two gradients
     return step.finish()
 
 

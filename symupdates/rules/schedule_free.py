@@ -6,7 +6,7 @@ from pytensor.tensor import sqrt
 
 from symupdates.core import astype, awaits, prepare
 from symupdates.core.ranges import PART
-from symupdates.rules.rate_free import positive
+from symupdates.core.types import positive
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Updates
 
 __all__ = ["schedule_free_adamw", "schedule_free_sgd"]

@@ -366,6 +366,31 @@ def update_cases():
         made = of_torch(SGD, "apply_polyak_average", hyper, "SGD", sgd, steps, **how)
         yield made | {"average": {"updated": [*averaged]}}
 
+    def measured(transform):
+        """Between the direction of a rule and its rate."""
+        directions = {"adam": optax.scale_by_adam(eps=0.0), "momentum": optax.trace(0.8)}
+        rate = {"adam": 0.1, "momentum": 0.02}
+
+        def walk(name):
+            chained = optax.chain(directions[name], transform, optax.scale_by_learning_rate(rate[name]))
+            return wrapped(lambda _: chained)
+
+        return walk
+
+    for rule, trust in [(ADAM, 1.0), (MOMENTUM, 0.3)]:
+        hyper, arguments = {"trust_coefficient": trust} if trust != 1 else {}, {"trust_coefficient": trust}
+        walk = measured(optax.scale_by_trust_ratio(**arguments))(rule[0])
+        yield of_optax(rule, "apply_trust_ratio", hyper, "scale_by_trust_ratio", arguments, walk)
+    for rule, threshold in [(ADAM, 1.0), (MOMENTUM, 0.7)]:
+        hyper, arguments = {"threshold": threshold} if threshold != 1 else {}, {"threshold": threshold}
+        walk = measured(optax.clip_by_block_rms(**arguments))(rule[0])
+        yield of_optax(rule, "apply_rms_clip", hyper, "clip_by_block_rms", arguments, walk)
+
+    for rule, hyper in [(SGD, {}), (ADAM, {}), (MOMENTUM, {"beta": 0.75})]:
+        arguments = {"learning_rate": rule[2]["learning_rate"], "b1": hyper.get("beta", 0.9)}
+        walk = wrapped(optax.contrib.schedule_free, **arguments)
+        yield of_optax(rule, "apply_schedule_free", hyper, "contrib.schedule_free", arguments, walk)
+
     def lookahead(arguments):
         def walk(optimizer, grads):
             made = optax.lookahead(optimizer, **arguments)

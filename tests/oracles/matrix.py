@@ -45,9 +45,20 @@ def adafactor(
         p = moved(p, (yield {"param": p, **state, "t": t}))
 
 
-def quintic(s):
-    """What an iteration of Newton and Schulz does to a singular value."""
-    return 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+# Amsel et al. (2025), The polar express, algorithm 1: for singular values from 0.001 on, with its safety factor.
+POLAR_EXPRESS = [
+    [a / 1.01, b / 1.01**3, c / 1.01**5]
+    for a, b, c in [
+        (8.28721201814563, -23.595886519098837, 17.300387312530933),
+        (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+        (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+        (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+        (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+        (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+        (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+    ]
+] + [[1.875, -1.25, 0.375]]
+QUINTICS = {"jordan": [[3.4445, -4.7750, 2.0315]], "polar_express": POLAR_EXPRESS}
 
 
 def muon(
@@ -61,11 +72,20 @@ def muon(
     ns_steps=5,
     consistent_rms=None,
     others=None,
+    coefficients="jordan",
+    kernels=False,
 ):
     """Jordan et al. (2024), Muon, in the form of their code: the momentum is an average.
 
     The iterations are carried out on the singular values. `others` is a partial of a rule, whose oracle does the rest.
     """
+    if kernels and p.ndim > 2:
+        units = p.shape[0]
+        flat = [g.reshape(units, -1).T for g in grads]
+        options = (learning_rate, momentum, weight_decay, epsilon, nesterov, ns_steps, consistent_rms)
+        for state in muon(p.reshape(units, -1).T, flat, *options, coefficients=coefficients):
+            yield {slot: x.T.reshape(p.shape) for slot, x in state.items()}
+        return
     if p.ndim != 2:
         yield from getattr(oracles, others.func.__name__)(p, grads, **others.keywords)
         return
@@ -77,8 +97,10 @@ def muon(
         u = g + mu * (m - g) if nesterov else m
         U, s, Vt = np.linalg.svd(u, full_matrices=False)
         s = s / (np.linalg.norm(u) + at(epsilon, t))
-        for _ in range(ns_steps):
-            s = quintic(s)
+        quintics = QUINTICS[coefficients] if isinstance(coefficients, str) else coefficients
+        for i in range(ns_steps):
+            a, b, c = quintics[min(i, len(quintics) - 1)]
+            s = a * s + b * s**3 + c * s**5
         factor = max(1, columns / rows) ** 0.5 if consistent_rms is None else consistent_rms * max(p.shape) ** 0.5
         p = (1 - eta * at(weight_decay, t)) * p - eta * factor * (U * s) @ Vt
         p = moved(p, (yield {"param": p, "m": m}))

@@ -158,3 +158,27 @@ def optimistic_adam(p, grads, learning_rate=0.001, beta1=0.9, beta2=0.999, epsil
         p = p - eta * (1 + at(optimism, t - 1)) * r + eta * at(optimism, t - 1) * before
         before = r
         p = moved(p, (yield {"param": p, "m": m, "v": v, "r": r, "t": t}))
+
+
+def laprop(p, grads, learning_rate=4e-4, beta1=0.9, beta2=0.999, epsilon=1e-15):
+    """Ziyin, Wang and Ueda (2020), LaProp, algorithm 1; b2 and v are their second decay and n."""
+    m = np.zeros_like(p)
+    v = np.zeros_like(p)
+    for t, g in enumerate(grads, start=1):
+        eta, b1, b2, eps = (at(hyper, t - 1) for hyper in (learning_rate, beta1, beta2, epsilon))
+        v = b2 * v + (1 - b2) * g**2
+        m = b1 * m + (1 - b1) * g / (np.sqrt(v / (1 - b2**t)) + eps)
+        p = p - eta * m / (1 - b1**t)
+        p = moved(p, (yield {"param": p, "m": m, "v": v, "t": t}))
+
+
+def adam_atan2(p, grads, learning_rate=0.001, beta1=0.9, beta2=0.999):
+    """Everett et al. (2024), Scaling exponents across parameterizations and optimizers, section 5: Adam's moments."""
+    m = np.zeros_like(p)
+    v = np.zeros_like(p)
+    for t, g in enumerate(grads, start=1):
+        eta, b1, b2 = (at(hyper, t - 1) for hyper in (learning_rate, beta1, beta2))
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        p = p - eta * np.arctan2(m / (1 - b1**t), np.sqrt(v / (1 - b2**t)))
+        p = moved(p, (yield {"param": p, "m": m, "u": np.sqrt(v), "t": t}))

@@ -57,13 +57,21 @@ def prodigy(
     epsilon=1e-8,
     weight_decay=0.0,
     initial_distance=1e-6,
+    d_coef=1.0,
     bias_correction=True,
+    growth_rate=None,
+    safeguard_warmup=False,
 ):
-    """Mishchenko and Defazio (2024), Prodigy, algorithm 4, with decoupled decay, and Adam's corrections."""
+    """Mishchenko and Defazio (2024), Prodigy, algorithm 4, with decoupled decay, and Adam's corrections.
+
+    The last three are of the authors' program: the best estimate, which the distance follows at a bounded rate, but for
+    the first time; and s without the rate.
+    """
     x0 = p
     d = 0.0
     m, v, s = (np.zeros_like(p) for _ in range(3))
     r = 0.0
+    best = 0.0
     for k, g in enumerate(grads):
         b1, b2, eps, gamma = (at(hyper, k) for hyper in (beta1, beta2, epsilon, learning_rate))
         gamma = gamma * of_adam(b1, b2, k + 1) ** bias_correction
@@ -72,10 +80,21 @@ def prodigy(
         m = b1 * m + (1 - b1) * d * g
         v = b2 * v + (1 - b2) * d**2 * g**2
         r = b2**0.5 * r + weight * np.vdot(g, x0 - p)
-        s = b2**0.5 * s + weight * g
+        s = b2**0.5 * s + (weight / gamma if safeguard_warmup else weight) * g
         p = p - gamma * d * m / (np.sqrt(v) + d * eps) - gamma * d * at(weight_decay, k) * p
-        d = max(d, ratio(r, np.sum(np.abs(s))))
-        p = moved(p, (yield {"param": p, "m": m, "v": v, "s": s, "start": x0, "distance": d, "r": r, "t": k + 1}))
+        d_hat = at(d_coef, k) * ratio(r, np.sum(np.abs(s)))
+        best = max(best, d, d_hat)
+        if growth_rate is None or d == at(initial_distance, k):
+            d = max(d, d_hat)
+        else:
+            d = min(best, d * growth_rate)
+        p = moved(
+            p,
+            (
+                yield {"param": p, "m": m, "v": v, "s": s, "start": x0, "distance": d, "r": r, "t": k + 1}
+                | ({} if growth_rate is None else {"best": best})
+            ),
+        )
 
 
 def dog(p, grads, learning_rate=1.0, relative_distance=1e-6, epsilon=1e-8):

@@ -103,6 +103,49 @@ def test_muon_leaves_the_rest_to_another_rule():
         su.muon(grads, params, ns_steps=0)
 
 
+TRIPLES = [(2.0, -1.5, 0.5), (1.5, -0.5, 0.0)]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 2), (7, 2, 1, 2)])
+def test_muon_of_kernels(shape):
+    """As of the matrix (inputs, units); with coefficients of each step, the last of which goes on."""
+    options = {"learning_rate": 0.5, "coefficients": TRIPLES, "ns_steps": 3, "kernels": True}
+    given = random(3, *shape)
+    path, updates = trained_one(su.muon(**options), np.ones(shape), given)
+    assert len(updates) == 2
+    expected = [state["param"] for state in oracles.muon(np.ones(shape), given, **options)]
+    np.testing.assert_allclose(path[1:], expected, rtol=1e-12, atol=1e-12)
+    matrix = np.moveaxis(np.diff(path, axis=0), 1, -1).reshape(3, -1, shape[0])
+    of_matrix, _ = trained_one(
+        su.muon(**options), np.ones(matrix.shape[1:]), np.moveaxis(given, 1, -1).reshape(matrix.shape)
+    )
+    np.testing.assert_allclose(matrix, np.diff(of_matrix, axis=0), rtol=1e-12, atol=1e-12)
+
+
+def test_muon_on_the_polar_express():
+    """Five steps come nearer to an orthogonal matrix than the author's, and ten are there, where those never are."""
+    worst = {}
+    for coefficients in ("jordan", "polar_express"):
+        for steps in (5, 10):
+            rule = su.muon(learning_rate=1.0, coefficients=coefficients, ns_steps=steps)
+            path, _ = trained_one(rule, np.zeros((6, 6)), random(1, 6, 6))
+            singular_values = np.linalg.svd(path[1] - path[0], compute_uv=False)
+            worst[coefficients, steps] = np.abs(singular_values - 1).max()
+    assert 1e-3 < worst["polar_express", 5] < worst["jordan", 5]
+    assert worst["polar_express", 10] < 1e-12 < 0.1 < worst["jordan", 10]
+
+
+def test_wrong_coefficients_of_muon():
+    W = [pt.matrix("g")], [pytensor.shared(np.ones((2, 2)), name="W")]
+    for wrong in ("jordon", [], [None], [(1.0, 2.0)], [(1.0, 2.0, np.nan)]):
+        with pytest.raises(ValueError, match="muon: coefficients must be"):
+            su.muon(*W, coefficients=wrong)
+    with pytest.raises(TypeError, match="muon: coefficients must be a list"):
+        su.muon(*W, coefficients=3.0)
+    with pytest.raises(TypeError, match="muon: kernels must be True or False"):
+        su.muon(*W, kernels="yes")
+
+
 def test_muon_with_an_even_step():
     """With `consistent_rms`, elements move by about that number, whatever the shape."""
     for shape in [(8, 8), (4, 32), (32, 4)]:

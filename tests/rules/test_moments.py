@@ -60,6 +60,8 @@ FIRST_STEPS = {
     "adopt": (su.adopt(), 0 * GIVEN),
     "qhadam": (su.qhadam(nu1=0.25, nu2=0.75, epsilon=0.0), np.sign(GIVEN)),
     "optimistic_adam": (su.optimistic_adam(epsilon=0.0), np.sign(GIVEN)),
+    "laprop": (su.laprop(epsilon=0.0), np.sign(GIVEN)),
+    "adam_atan2": (su.adam_atan2(), np.sign(GIVEN) * np.pi / 4),
 }
 
 
@@ -91,6 +93,8 @@ SCALE_FREE = {
     "qhadam": su.qhadam(epsilon=0.0, nu2=0.5),
     "optimistic_adam": su.optimistic_adam(epsilon=0.0),
     "adopt": su.adopt(epsilon=0.0),
+    "laprop": su.laprop(epsilon=0.0),
+    "adam_atan2": su.adam_atan2(),
 }
 
 

@@ -67,6 +67,31 @@ def test_the_estimate_grows_to_the_distance(name, bound):
     assert 0.3 < path[-1] <= bound
 
 
+def test_prodigy_grows_at_a_rate():
+    """And its best estimate is not forgotten; with small rates at first, which are in no denominator."""
+    row = next(row for row in ROWS if row.name == "prodigy")
+    g = pt.tensor("g", shape=(5,), dtype="float64")
+    p = pytensor.shared(np.full(5, 3.0), name="p")
+    hyper = {"learning_rate": lambda step: (1 + step) / 4, "initial_distance": 1e-3, "d_coef": 8.0}
+    options = {"growth_rate": 1.125, "safeguard_warmup": True}
+    updates = su.prodigy([g], [p], **hyper, **options)
+    assert [v.name for v in updates][-4:] == ["prodigy/r", "prodigy/best", "prodigy/distance", "prodigy/t"]
+    step = pytensor.function([g], [], updates=updates, mode=PYTHON)
+    given = np.random.default_rng(0).normal(1.0, 0.5, (24, 5))
+    path = list(row.oracle(p.get_value(), given, **hyper, **options))
+    limited = 0
+    for t, expected in enumerate(path):
+        step(given[t])
+        for slot in ("best", "distance"):
+            got = su.named(updates)[f"prodigy/{slot}"].get_value()
+            np.testing.assert_allclose(got, expected[slot], rtol=1e-12, err_msg=f"{slot}, step {t}")
+        np.testing.assert_allclose(p.get_value(), expected["param"], rtol=1e-12)
+        limited += expected["distance"] < expected["best"]
+    assert 3 < limited < 21
+    with pytest.raises(ValueError, match="prodigy: growth_rate must be finite and at least 1"):
+        su.prodigy([g], [p], growth_rate=0.5)
+
+
 @pytest.mark.parametrize("name", ["dadapt_adam", "prodigy"])
 def test_without_bias_correction(name):
     """The algorithm of the paper; the table's row has the corrections."""

@@ -32,7 +32,17 @@ SQUARES = {
             "ademamix",
             "simplified_ademamix",
         ),
-        *("adopt", "qhadam", "optimistic_adam", "lamb", "soap", "dadapt_adam", "prodigy", "hypergradient_adam"),
+        *(
+            "adopt",
+            "laprop",
+            "qhadam",
+            "optimistic_adam",
+            "lamb",
+            "soap",
+            "dadapt_adam",
+            "prodigy",
+            "hypergradient_adam",
+        ),
         "schedule_free_adamw",
     ),
     "v_hat": ("amsgrad",),
@@ -89,9 +99,9 @@ def test_every_rule_at_every_scale(row):
 def test_no_square_of_what_is_free_of_scale(backend):
     """Not by rewrites either, which bring factors together: the steps are those at the usual scale."""
     unit = np.random.default_rng(0).uniform(0.5, 2, (STEPS, 4)).astype("float32")
-    for rule in (su.cocob, su.dadapt_adam):
+    for rule in (su.cocob, su.dadapt_adam, su.adam_atan2):
         ends = []
-        for exponent in (0, 18, 30) if rule is su.cocob else (0, 18):
+        for exponent in {su.cocob: (0, 18, 30), su.adam_atan2: (0, -30, 30)}.get(rule, (0, 18)):
             g, p = pt.vector("g", dtype="float32"), make_param((4,), "float32", "p")
             start = p.get_value()
             step = pytensor.function([g], [], updates=rule([g], [p]), mode=backend)

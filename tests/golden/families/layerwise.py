@@ -3,6 +3,7 @@
 from unittest import mock
 
 from golden.common import RATES, case
+from oracles.matrix import POLAR_EXPRESS
 
 MATRIX = [2, 5]
 
@@ -96,6 +97,13 @@ def optax_cases():
     hyper = {"learning_rate": RATES, "momentum": 0.5, "epsilon": 0.0, "nesterov": False, "consistent_rms": 0.3}
     arguments = {"learning_rate": RATES, "beta": 0.5, "eps": 0.0, "nesterov": False, "consistent_rms": 0.3}
     yield case("muon", hyper, "contrib.muon", arguments, shape=MATRIX)
+
+    hyper = {"learning_rate": 0.1, "epsilon": 0.0, "nesterov": False}
+    arguments = hyper | {"eps": 0.0, "ns_coeffs": POLAR_EXPRESS, "ns_steps": 8}
+    del arguments["epsilon"]
+    yield case(
+        "muon", hyper | {"coefficients": "polar_express", "ns_steps": 8}, "contrib.muon", arguments, shape=MATRIX
+    )
 
     hyper = {"learning_rate": 0.1, "relative_step": False, "min_dim_size_to_factor": 128}
     for shape in [[10], MATRIX]:

@@ -25,6 +25,14 @@ def optax_cases():
         nonzero=True,
     )
 
+    yield case(
+        "prodigy",
+        hyper | {"learning_rate": RATES, "d_coef": 0.4, "safeguard_warmup": True},
+        "contrib.prodigy",
+        arguments | {"learning_rate": RATES, "eps": 0.0, "estim_lr_coef": 0.4, "safeguard_warmup": True},
+        nonzero=True,
+    )
+
     start = np.linalg.norm(P)
     moderate = np.linalg.norm(np.delete(P, 2))
     for rule in ("dog", "l_dog"):
