@@ -59,6 +59,17 @@ def test_hessian_is_exact(converged):
     np.testing.assert_allclose(curvature.mode, MEAN, rtol=1e-8)
 
 
+def test_around_what_was_found(regression, converged):
+    """Not around the trial of a search, which goes too far here: the curvature is the same, and so are the numbers."""
+    run = of_pymc.MAP(regression, symupdates.lbfgs(learning_rate=64.0), jacobian=True, **QUICK).fit(
+        1, progressbar=False
+    )
+    point = run.point()["slope"]
+    assert np.abs(run.params[0].get_value() - point).max() > 1
+    here, there = (of_pymc.laplace(x, draws=1, seed=1).posterior["slope"].values[0, 0] for x in (run, converged))
+    np.testing.assert_allclose(here - point, there - converged.point()["slope"], rtol=1e-8)
+
+
 def test_inverse_root():
     """Of a matrix with known eigenvalues, some of them repeated; no more products than it has different ones."""
     axes, _ = np.linalg.qr(RNG.normal(size=(40, 40)))

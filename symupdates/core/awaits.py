@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial, wraps
 from inspect import signature
+from types import MappingProxyType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 import numpy as np
@@ -17,6 +20,23 @@ from symupdates.typing import Gradients, OfGradients, OfTensor, OfUpdates, Param
 
 Given = TypeVar("Given")
 Others = ParamSpec("Others")
+OFFERS: ContextVar[Mapping[str, Callable[[], Any]]] = ContextVar("OFFERS", default=MappingProxyType({}))
+
+
+@contextmanager
+def offering(**arguments):
+    """Let functions that are called, wherever, take arguments that they were not given from what is offered here.
+
+    Parameters
+    ----------
+    **arguments : callable
+        By the name of an argument whose default is None: what makes its value. It is called when a function asks.
+    """
+    token = OFFERS.set({**OFFERS.get(), **arguments})
+    try:
+        yield
+    finally:
+        OFFERS.reset(token)
 
 
 @overload
@@ -66,6 +86,9 @@ def awaits(*data, name=None):
             bound.apply_defaults()
             missing = [argument for argument in data if bound.arguments[argument] is None]
             if not missing:
+                for argument, make in OFFERS.get().items():
+                    if argument in bound.arguments and bound.arguments[argument] is None:
+                        bound.arguments[argument] = make()
                 with deep_graphs():
                     return function(*bound.args, **bound.kwargs)
             others = {argument: value for argument, value in bound.arguments.items() if argument not in data}

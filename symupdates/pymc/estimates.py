@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from pytensor.graph.traversal import graph_inputs
 
 from symupdates.compose import chain, merge
 from symupdates.core import called, check_optimizer, flag, whole_number
+from symupdates.core.awaits import in_words, offering
 from symupdates.core.checks import listed
 from symupdates.core.program import moved
 from symupdates.core.state import (
@@ -31,6 +32,7 @@ from symupdates.core.state import (
     stand_ins,
 )
 from symupdates.pymc.curvature import in_draws, normal_fit, with_group
+from symupdates.pymc.likelihoods import divergence, loss_of_outputs
 from symupdates.pymc.values import (
     as_estimate,
     as_point,
@@ -71,6 +73,7 @@ def map_estimate(
     patience: int | None = None,
     seed: int | None = None,
     compile_kwargs: Mapping[str, Any] | None = None,
+    outputs: Variable | str | Sequence[Variable | str] | None = None,
     return_inferencedata: bool = False,
     compute_hessian: bool = False,
 ) -> Any:
@@ -115,6 +118,12 @@ def map_estimate(
         Seeds the minibatches, whose generators belong to the model, and initial values that are drawn.
     compile_kwargs : dict, optional
         For ``pm.compile``: ``{"mode": "CVM"}``, ``"NUMBA"`` or ``"JAX"``.
+    outputs : str or variable, or list or tuple of them, optional
+        For rules that know of the outputs of a model, :func:`~symupdates.gauss_newton` and
+        :func:`~symupdates.levenberg_marquardt`: the variable that the observed ones are distributed around, or the name
+        of it: of a ``pm.Deterministic``, or of an expression that has one. :func:`~symupdates.natural_gradient` needs
+        none: the divergence is that of the likelihoods, Normal, Poisson, Bernoulli, Categorical, and Binomial and
+        NegativeBinomial where their `n`, or `alpha`, is given, all observed data together.
     return_inferencedata, compute_hessian : bool
         Return what :meth:`MAP.to_inferencedata` does, with the covariance at the estimate if `compute_hessian`.
 
@@ -126,7 +135,9 @@ def map_estimate(
     Raises
     ------
     ValueError, TypeError
-        For discrete variables and other arguments that cannot be, as for :func:`shared_values`.
+        For discrete variables and other arguments that cannot be, as for :func:`shared_values`. For `outputs` that are
+        no variable of the model, or of which no likelihood is a function, or that no rule asks for; without, if one
+        does; for likelihoods whose divergence is asked for, and not known.
     FloatingPointError
         If the log-probability is not finite where the run starts, or the next value of a variable is not, as for
         :meth:`MAP.fit`.
@@ -142,6 +153,13 @@ def map_estimate(
     ``find_MAP``'s accuracy take ``lbfgs()``, or let the learning rate fall to zero. To save a run, resume it, or look
     into it, there is :class:`MAP`, which this is a call of. ``find_MAP`` leaves discrete variables at their start
     without a word; here `vars` has to say so.
+
+    There is no ``maxiter``: scipy counts searches along a line, each of one evaluation or more, and a rule does not
+    tell which of its steps ends one. `steps` is what scipy calls ``maxfun``. `tol` bounds the norm of the gradient,
+    where that of ``find_MAP`` bounds its largest element, and what the loss still falls by, too.
+
+    Of what the loss has beside the likelihoods of the `outputs`, such as priors, rules that take these know the
+    gradient and no curvature: where data say little of a variable, they need more steps, or damping.
 
     Examples
     --------
@@ -164,6 +182,7 @@ def map_estimate(
         jacobian=jacobian,
         seed=seed,
         compile_kwargs=compile_kwargs,
+        outputs=outputs,
     ).fit(steps, callbacks=callbacks, progressbar=progressbar, tol=tol, patience=patience)
     if flag("map_estimate: return_inferencedata", return_inferencedata):
         return run.to_inferencedata(compute_hessian=compute_hessian, averages=averages)
@@ -179,7 +198,7 @@ class MAP:
 
     Parameters
     ----------
-    model, optimizer, vars, start, initvals, jitter, jacobian, seed, compile_kwargs : optional
+    model, optimizer, vars, start, initvals, jitter, jacobian, seed, compile_kwargs, outputs : optional
         As for :func:`map_estimate`.
 
     Attributes
@@ -230,6 +249,7 @@ class MAP:
         jacobian: bool = False,
         seed: int | None = None,
         compile_kwargs: Mapping[str, Any] | None = None,
+        outputs: Variable | str | Sequence[Variable | str] | None = None,
     ):
         if optimizer is not None:
             check_optimizer("map_estimate: optimizer", optimizer)
@@ -244,21 +264,23 @@ class MAP:
         )
         self._start = draw(checked_seed("map_estimate", seed))
         every = OrderedDict((v, new_shared(self.model, v, self._start[v.name])) for v in self.model.value_vars)
-        self.values = OrderedDict((v, every[v]) for v in chosen)
+        self._every, self.values = every, OrderedDict((v, every[v]) for v in chosen)
         self.jacobian, self.compile_kwargs = jacobian, dict(compile_kwargs or {})
         self.params = list(self.values.values())
-        self.loss = negative_logp(every, self.model, jacobian)
+        if outputs is None:
+            self.loss, zs = negative_logp(every, self.model, jacobian), None
+        else:
+            self.loss, zs = loss_of_outputs(self.model, every, flag("map_estimate: jacobian", jacobian), outputs)
         if jitter:
             self._jitter(draw, every, np.random.default_rng(seed))
         self._draws = bool(moved({}, [self.loss])) or any(map(advances, graph_inputs([self.loss])))
         if optimizer is None:
             averaged = chain(adam(learning_rate=0.01), apply_ema(decay=0.99))
             optimizer = averaged if self._draws else lbfgs()
-        updates = called("map_estimate: optimizer", optimizer, self.loss, self.params)
+        updates = self._updates(optimizer, zs)
         self._losses = call_state(Call("map"), "losses", 0.0, self.loss.dtype, shape=(None,))
         self.updates = merge(updates, random_updates(self.loss), {self._losses: self._losses})
         self.stopped = self.converged = None
-        self._every = every
         # Where something is not finite, these tell what; the gradients are those of the rule, and computed once.
         grads = pytensor.grad(self.loss, self.params)
         suspects = [self.updates.get(p, p) for p in self.params] + grads
@@ -276,6 +298,24 @@ class MAP:
     @property
     def losses(self):
         return self._losses.get_value(borrow=True)
+
+    def _updates(self, optimizer, zs):
+        """Those of the optimizer, which is told of the model's outputs and the divergence of its likelihoods."""
+        asked = []
+
+        def of_model():
+            asked.append(zs)
+            if zs is None:
+                raise ValueError('map_estimate: name the outputs of the model, such as outputs="mu".')
+            return zs
+
+        with offering(outputs=of_model, divergence=lambda: divergence(self.model, self._every, self.params)):
+            updates = called("map_estimate: optimizer", optimizer, self.loss, self.params)
+        if zs is not None and not asked:
+            raise ValueError(
+                f"map_estimate: {in_words(optimizer)} asks for no outputs; they are for rules such as gauss_newton."
+            )
+        return updates
 
     def fit(
         self,

@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 from pytensor.tensor import and_, or_, sqrt, switch
 from pytensor.tensor.linalg import solve_triangular
 
-from symupdates.core import astype, awaits, inner, like, norm, prepare, require_loss, total, whole_number
+from symupdates.core import astype, awaits, inner, like, prepare, require_loss, total, whole_number
 from symupdates.core.ranges import FRACTION, POSITIVE, in_order
 from symupdates.core.types import largest_dtype
 from symupdates.typing import Hyper, Loss, Parameters, Updates
@@ -142,8 +142,8 @@ def lbfgs(
     S = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(s, last_s, strict=True)]
     Y = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(y, last_y, strict=True)]
     direction = [like(p, way) for p, way in zip(params, quasi_newton(grads, S, Y), strict=True)]
-    a_there = eta * switch(begins, 1 / pt.maximum(1, norm(grads).value), 1)
     slope_there = inner(grads, direction)
+    a_there = eta * switch(begins, 1 / sqrt(pt.maximum(1, -slope_there)), 1)  # of the gradient's length, there
 
     forgets = and_(gives_up, pt.eq(bracket[0], 0))
     for i, (p, g_p, _) in enumerate(step):

@@ -9,6 +9,7 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors, truncated_graph_inputs
+from pytensor.scalar import ScalarType
 
 from symupdates.core import astype, awaits, inner, like, prepare, require_loss, whole_number
 from symupdates.core.checks import tensor_of
@@ -347,10 +348,12 @@ def conjugate_gradients(products, v, b, iterations):
     """
     n = len(b)
     known = [x for x in truncated_graph_inputs(products, v) if x not in v and not isinstance(x, Constant)]
+    scalars = {x: pt.tensor_from_scalar(x) for x in known if isinstance(x.type, ScalarType)}  # no loop takes these
 
     def iteration(*values):
         x, r, d = values[:n], values[n : 2 * n], values[2 * n : 3 * n]
         there = dict(zip([*v, *known], [*map(like, v, d), *values[3 * n :]], strict=True))
+        there |= {x: pt.scalar_from_tensor(there[x]) for x in scalars}
         Ad = replaced(products, there)
         rr, dAd = inner(r, r), inner(d, Ad)
         alpha = pt.switch(dAd <= 0, 0, rr / dAd)
@@ -364,7 +367,7 @@ def conjugate_gradients(products, v, b, iterations):
     results = pytensor.scan(
         iteration,
         outputs_info=start,
-        non_sequences=known,
+        non_sequences=[scalars.get(x, x) for x in known],
         n_steps=iterations,
         strict=True,
         return_list=True,

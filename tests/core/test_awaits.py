@@ -13,6 +13,7 @@ import symupdates
 from symupdates import adam, apply_ema, chain, constraints, gradients, mechanic, rmsprop, schedules, sgd
 from symupdates.core import awaits
 from symupdates.core.arguments import FACTS
+from symupdates.core.awaits import offering
 
 
 @pytest.fixture
@@ -38,6 +39,22 @@ def test_a_function_of_ones_own_is_not_kept():
     del p, moved
     gc.collect()
     assert p_is_there() is None
+
+
+def test_what_is_offered_is_taken_where_nothing_was_given():
+    """By functions that have the argument, wherever they are called, and made for those that ask only."""
+
+    @awaits("x")
+    def scaled(x=None, by=None):
+        return x, by
+
+    made = []
+    with offering(by=lambda: made.append(None) or 2.0):
+        assert scaled(3.0, by=1.0) == (3.0, 1.0) and not made
+        assert scaled().keywords == {"by": None} and not made
+        with offering(other=lambda: 1 / 0):
+            assert scaled(3.0) == scaled()(3.0) == (3.0, 2.0)
+    assert scaled(3.0) == (3.0, None) and len(made) == 2
 
 
 def test_a_signature_is_read_when_a_function_is_called():
