@@ -18,7 +18,7 @@ from symupdates.core import astype, awaits, flag, like, norm, prepare, rescaled,
 from symupdates.core.checks import float_tensors
 from symupdates.core.hyper import resolve
 from symupdates.core.names import parameter_names
-from symupdates.core.norms import Norm, one, shrunk
+from symupdates.core.norms import bounding, one, shrunk
 from symupdates.core.parameters import check_grads, check_params, whole_params
 from symupdates.core.ranges import BOUND, NON_NEGATIVE, Range
 from symupdates.core.state import Call, advance, call_state
@@ -64,8 +64,9 @@ def with_params(function, grads, params):
 
 def remembering(function, grads, params, **hyper):
     """Begin a transform that keeps state for each parameter: the gradients, checked, and a step over them."""
-    grads = float_tensors(f"{function}: grads", grads)
-    return grads, prepare(function, grads, whole_params(function, params), **hyper)
+    grads, params = float_tensors(f"{function}: grads", grads), whole_params(function, params)
+    with_params(function, grads, params)
+    return grads, prepare(function, grads, params, **hyper)
 
 
 @awaits("grads")
@@ -223,7 +224,7 @@ def clip_adaptively(
         clipping, eps = hyper(g.dtype)
         axes = unit_axes(g.ndim) if g.ndim > 1 else None
         g_norm, p_norm = (norm(x, axes, g.dtype) for x in (g, p))
-        clipped.append(shrunk(g, g_norm, clipping * pt.maximum(p_norm.value, eps)))
+        clipped.append(shrunk(g, g_norm, bounding(clipping, pt.maximum(p_norm.value, eps))))
     return clipped
 
 
@@ -283,8 +284,9 @@ def clip_by_percentile(
     is_kept = n.value < infinite
     kept = pt.switch(is_kept & pt.eq(places, seen % window), n.value, norms)
     advance(norms, kept)
-    advance(seen, seen + pt.cast(is_kept, "int64"))
-    last = pt.clip(seen + pt.cast(is_kept, "int64") - 1, 0, window - 1)
+    seen_next = seen + pt.cast(is_kept, "int64")
+    advance(seen, seen_next)
+    last = pt.clip(seen_next - 1, 0, window - 1)
     is_there = (places <= last) & (is_kept | (seen > 0))
     ordered = pt.sort(pt.switch(is_there, kept, infinite))
     place = q / 100 * astype(last, dtype)
@@ -323,7 +325,7 @@ def clip_by_zscore(
         The decay :math:`\alpha` of the averages. The default is the paper's.
     warmup : int
         For so many updates, nothing is clipped, and :math:`\mu` and :math:`\sigma^2` are plain mean and variance; at
-        least 1. The default is the paper's.
+        least 2. The default is the paper's.
 
     Returns
     -------
@@ -333,13 +335,14 @@ def clip_by_zscore(
     Raises
     ------
     ValueError
-        If `warmup` is not a whole number of at least 1.
+        If `warmup` is not a whole number of at least 2.
 
     Notes
     -----
     It needs no unit: gradients of any scale are clipped alike. The authors' program adds 1e-6 to the deviation, and
     clips to a norm of 1 besides, for which there is :func:`clip_by_total_norm`. Where the norm is not finite, the
-    averages stay as they are.
+    averages stay as they are. Where all norms of the warmup were the same, as of one batch that nothing moves, the
+    deviation is zero, and larger ones are clipped to the mean.
 
     State: ``clip_by_zscore/mean`` and ``clip_by_zscore/deviation`` (:math:`\sigma`), scalars of the largest dtype among
     the gradients, and ``clip_by_zscore/seen``, how many norms there were, an int64 scalar; zero at first. The updates
@@ -350,7 +353,7 @@ def clip_by_zscore(
     .. [1] A. Kumar, L. Owen, N. Roy Chowdhury and F. Güra (2025). ZClip: adaptive spike mitigation for LLM
        pre-training. arXiv:2504.02507.
     """
-    whole_number("clip_by_zscore: warmup", warmup)
+    whole_number("clip_by_zscore: warmup", warmup, least=2)
     call = Call("clip_by_zscore")
     grads, hyper = begin("clip_by_zscore", grads, call, threshold=NON_NEGATIVE(threshold), decay=decay)
     dtype = largest_dtype(grads)
@@ -361,10 +364,10 @@ def clip_by_zscore(
     is_warm, above = seen < warmup, n.value - mu
     is_spike = ~is_warm & (above > tau * sigma)
     c = pt.switch(is_spike, mu + tau * sigma * (tau * sigma / pt.switch(is_spike, above, one(above))), n.value)
-    # The plain moments of the first are those with weights that fall; theirs is the deviation from the mean before.
+    # With w = 1/n, the plain moments: the deviation is from the mean before. Then, as above, from the new one.
     w = pt.switch(is_warm, 1 / (1 + astype(seen, dtype)), 1 - alpha)
     off = pt.sqrt(w * (1 - w) * pt.switch(is_warm, one(w), 1 - w)) * (c - mu)
-    is_kept = c < one(c) * np.inf
+    is_kept = n.value < one(c) * np.inf
     deviation = norm(pt.stack([pt.sqrt(1 - w) * sigma, off])).value
     advance(mu, pt.switch(is_kept, mu + w * (c - mu), mu))
     advance(sigma, pt.switch(is_kept, deviation, sigma))
@@ -485,7 +488,7 @@ def orthograd(
         rest = unit - total(w * unit) * w
         length = norm(rest)
         is_along = length.value <= one(g) * 16 * np.finfo(g.dtype).eps
-        divisor = length.one_where(is_along) if rescale else Norm(one(length.unit), one(length.length))
+        divisor = length.one_where(is_along if rescale else True)
         result.append(pt.switch(is_along, pt.zeros_like(g), rescaled(rest, divisor, size.value)))
     return result
 

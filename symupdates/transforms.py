@@ -15,7 +15,7 @@ from symupdates.core import astype, awaits, extend, flag, is_state, norm, total,
 from symupdates.core.checks import raised_by, shared_variables
 from symupdates.core.hyper import gradient_in, hyper_parameter, hyper_tags, rate_of
 from symupdates.core.names import parameter_names
-from symupdates.core.norms import shrunk, trusted
+from symupdates.core.norms import bounding, shrunk, trusted
 from symupdates.core.places import written
 from symupdates.core.program import moved, named_hyper_tags
 from symupdates.core.ranges import BOUND, NON_NEGATIVE, PART, POSITIVE, REAL
@@ -393,7 +393,8 @@ def apply_rms_clip(
     step, rates = extend_at_rate("apply_rms_clip", updates, params, learning_rate, threshold=BOUND(threshold))
     for p, p_next, (d, *_) in step:
         u = p_next - p
-        step[p] = p + shrunk(u, norm(u), pt.abs(rates[p]) * d * pt.sqrt(count(tuple(p.shape), p.dtype)))
+        root = pt.sqrt(count(tuple(p.shape), p.dtype))
+        step[p] = p + shrunk(u, norm(u), bounding(d, pt.abs(rates[p]) * root))
     return step.finish()
 
 
@@ -436,8 +437,9 @@ def apply_cautious(updates: UpdatesLike | None = None, params: Selection = None,
     -----
     For rules with momentum, whose steps are not always along the gradient; the paper has C-AdamW and C-Lion. Those of
     :func:`~symupdates.sgd` are, and become longer only. The gradient is that which the rule computes the step with:
-    clipped, if it was clipped before. The rule's state is as without it. Decay is not meant to be masked, so it goes
-    after::
+    clipped, if it was clipped before. The rule's state is as without it, so it is not for rules that compute the
+    parameters from their state, such as :func:`~symupdates.schedule_free_sgd` and :func:`~symupdates.lbfgs`. Decay is
+    not meant to be masked, so it goes after::
 
         chain(adam(), apply_cautious(), apply_weight_decay())
 
@@ -455,9 +457,9 @@ def apply_cautious(updates: UpdatesLike | None = None, params: Selection = None,
     refuse_unknown("apply_cautious", grads, "the gradient of {}; it goes after the rule that computes with it")
     for p, p_next, (xi,) in step:
         u = p_next - p
-        is_against = pt.sign(u) * pt.sign(grads[p]) >= 0  # not so where one is NaN, which goes through
-        k = total(astype(~is_against, p.dtype))
-        step[p] = p + pt.switch(is_against, pt.zeros_like(u), count(tuple(p.shape), p.dtype) / (k + xi) * u)
+        is_masked = pt.sign(u) * pt.sign(grads[p]) >= 0  # not so where one is NaN, which goes through
+        k = total(astype(~is_masked, p.dtype))
+        step[p] = p + pt.switch(is_masked, pt.zeros_like(u), count(tuple(p.shape), p.dtype) / (k + xi) * u)
     return step.finish()
 
 
@@ -1113,6 +1115,8 @@ def swag_draws(updates: UpdatesLike, draws: int = 1, seed: Seed = None) -> Order
     vector, and standard normal :math:`z_1` and :math:`z_2`:
 
     .. math:: p = a + \sqrt{\frac{s}{2}}\, z_1 + \frac{1}{\sqrt{2 (K - 1)}}\, D^\top z_2
+
+    Until there are as many as its `rank`, :math:`K` is the number of deviations gathered.
 
     Parameters
     ----------

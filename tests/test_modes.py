@@ -479,6 +479,23 @@ def test_by_default_threads_are_those_of_the_process(monkeypatch):
     assert threads.usable() == 3
 
 
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_interrupt_leaves_no_array_half_done(number):
+    x = pt.dvector("x")
+    node = Elemwise(pytensor.scalar.sqr, {0: 0})(x).owner
+
+    def loop(x):
+        np.square(x, out=x)
+        if x[0] == 4:
+            raise KeyboardInterrupt
+
+    value = np.full(LARGE, 3.0)
+    value[0] = 2
+    with pytest.raises(KeyboardInterrupt):
+        per_parameter.in_pieces(loop, node, number)(value)
+    assert value[0] == 4 and (value[1:] == 9).all()
+
+
 FORKED = """
 import os, signal, sys
 import numpy as np, pytensor, pytensor.tensor as pt

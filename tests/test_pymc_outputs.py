@@ -172,6 +172,22 @@ def test_reaches_find_map(build):
         np.testing.assert_allclose(got[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
+def test_divergence_where_a_mean_or_a_probability_is_zero():
+    """As it is of what is zero by the data: counts without an exposure, categories that cannot be."""
+    with pm.Model() as model:
+        b = pm.Normal("b")
+        pm.Poisson("y", pt.exp(b) * np.array([0.0, 2.0]), observed=[0, 3])
+        share = pt.sigmoid(b)
+        pm.Categorical("k", pt.stack([share, 1 - share, pt.zeros_like(share)]), observed=1)
+    values = of_pymc.shared_values(model, start={"b": 0.5})
+    (value,) = values.values()
+    divergence = likelihoods.divergence(model, values, [value])
+    curvature = pytensor.grad(pytensor.grad(divergence, value), value)
+    second = pytensor.function([], curvature, mode="FAST_COMPILE")()
+    q = 1 / (1 + np.exp(-0.5))
+    np.testing.assert_allclose(second, 2 * np.exp(0.5) + q * (1 - q), rtol=1e-12)
+
+
 def test_refusals():
     model = model_of("poisson")
     gauss_newton, natural_gradient = symupdates.gauss_newton(), symupdates.natural_gradient()
@@ -181,6 +197,8 @@ def test_refusals():
         (ValueError, "no variables of the model are called mu.* it has none", gauss_newton, "mu"),
         (ValueError, "no likelihood is a function of none", gauss_newton, []),
         (TypeError, "outputs must be names or variables of the model, not 3", gauss_newton, 3),
+        (TypeError, r"outputs must be names or variables of the model, not \['eta'\]", gauss_newton, [["eta"]]),
+        (ValueError, "no likelihood is a function of Mul", gauss_newton, 3 * model["b"]),
     ):
         with pytest.raises(error, match=message):
             MAP(model, optimizer, outputs=outputs, **QUICK)

@@ -338,6 +338,16 @@ def test_nan_goes_through_what_changes_steps():
         assert np.isfinite(p.get_value()).sum() == spared
 
 
+def test_an_infinite_threshold_is_none_at_any_rate():
+    """At a rate of zero, with which a warmup begins, too."""
+    g, p = pt.vector("g", dtype="float64"), pytensor.shared(np.ones(3), name="p")
+    updates = symupdates.apply_rms_clip(sgd([g], [p], learning_rate=lambda step: 0.5 * step), threshold=np.inf)
+    step = pytensor.function([g], [], updates=updates, mode=PYTHON)
+    for expected in ([1, 1, 1], [0.5, 0, -0.5]):
+        step([1.0, 2.0, 3.0])
+        assert p.get_value().tolist() == expected
+
+
 def test_zero_weights_and_steps_have_no_ratio():
     g = pt.vector("g", dtype="float64")
     for start, given, end in ((0.0, 2.0, -1.0), (3.0, 0.0, 3.0)):

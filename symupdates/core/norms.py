@@ -131,6 +131,11 @@ def trusted(x, size, to):
     return rescaled(x, size.one_where(is_zero), pt.switch(is_zero, one(to), to))
 
 
+def bounding(factor, of):
+    """``factor * of``, for a bound; infinite with the factor, which is for none, where the other is zero, too."""
+    return pt.switch(pt.isinf(factor), factor, factor * of)
+
+
 def shrunk(x, size, bound):
     """A tensor, or each of a list, scaled for a norm to be within its bound.
 

@@ -328,7 +328,7 @@ class Step:
                 self[variable] = pt.switch(is_open, updates[variable], variable)
 
     def advance(self):
-        """Let the state that was set advance by itself, in every updates dict that reads it: of what makes no dict."""
+        """Let whatever updates dict reads the state that was set advance it: for transforms, which make no dict."""
         for variable, value in self._updates.items():
             advance(variable, value)
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from math import prod
 
@@ -142,9 +142,11 @@ def in_pieces(loop, node, threads):
         try:
             share()
         finally:
-            for each in calls:
-                if not each.cancel():  # it has begun
-                    each.result()
+            share()  # an interrupt leaves no array half done
+            begun = [each for each in calls if not each.cancel()]
+            wait(begun)
+        for each in begun:
+            each.result()
         return tuple(arguments[k] for k in results)
 
     return call

@@ -332,7 +332,8 @@ static bool %(name)s_in_threads(const %(name)s_job *job, npy_intp size, npy_intp
     if (threads < 2) return false;
     %(name)s_work *work = (%(name)s_work *)malloc(sizeof(%(name)s_work));
     if (!work) return false;
-    *work = {*job, size, blocks, 0, 0, threads};
+    work->job = *job;
+    work->size = size, work->blocks = blocks, work->next = work->done = 0, work->users = threads;
     pthread_attr_t detached;
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
@@ -398,8 +399,8 @@ static bool %(name)s_apart(const %(name)s_job *job, const npy_intp *shape) {
             (job->strides[k][a] < 0 ? low : high)[k] += job->strides[k][a] * (shape[a] - 1);
         high[k] += %(name)s_sizes[k];
     }
-    for (int w : written)
-        for (int k = 0; k < %(number)d; ++k)
+    for (size_t i = 0; i < sizeof(written) / sizeof(written[0]); ++i)
+        for (int k = 0, w = written[i]; k < %(number)d; ++k)
             if (k != w && low[w] < high[k] && low[k] < high[w]) return false;
     return true;
 }

@@ -34,9 +34,10 @@ def loss_of_outputs(model, values, jacobian, names):
     names = list(names) if isinstance(names, list | tuple) else [names]
     outputs = [named(model, name) for name in names]
     direct = {rv: set(ancestors([rv], blockers=model.free_RVs)) for rv in model.observed_RVs}
-    if unread := [z.name for z in outputs if not any(z in read for read in direct.values())] or not outputs:
+    unread = [str(z) for z in outputs if not any(z in read for read in direct.values())]
+    if unread or not outputs:
         raise ValueError(
-            f"map_estimate: outputs: no likelihood is a function of {', '.join(unread) if outputs else 'none'}; give "
+            f"map_estimate: outputs: no likelihood is a function of {', '.join(unread) or 'none'}; give "
             "what the observed variables are distributed around, such as the mean or the logits."
         )
     likelihoods = [rv for rv, read in direct.items() if not read.isdisjoint(outputs)]
@@ -53,11 +54,12 @@ def loss_of_outputs(model, values, jacobian, names):
 
 def named(model, name):
     """The variable of a model that has a name, be it one of PyMC's or of PyTensor's."""
-    every = {v.name: v for v in model.named_vars.values()}
-    if isinstance(name, Variable) or name in every:
-        return every.get(name, name)
+    if isinstance(name, Variable):
+        return name
     if not isinstance(name, str):
         raise TypeError(f"map_estimate: outputs must be names or variables of the model, not {name!r}.")
+    if name in model.named_vars:
+        return model.named_vars[name]
     found = [v for v in ancestors([*model.basic_RVs, *model.potentials]) if v.name == name]
     if len(found) != 1:
         raise ValueError(
@@ -115,6 +117,11 @@ def plain(x):
     return x
 
 
+def one_for_zero(x):
+    """What is zero by the data, as it is without exposure, has no logarithm, and adds nothing to a divergence."""
+    return pt.switch(pt.eq(x, 0), pt.ones_like(x), x)
+
+
 def log_odds(p):
     p = plain(p)
     if p.owner and isinstance(p.owner.op, Elemwise) and isinstance(p.owner.op.scalar_op, Sigmoid):
@@ -126,7 +133,7 @@ def log_probabilities(p):
     p = plain(p)
     if p.owner and isinstance(p.owner.op, Softmax):
         return log_softmax(p.owner.inputs[0], axis=p.owner.op.axis)
-    return pt.log(p)
+    return pt.log(one_for_zero(p))
 
 
 def of_normals(old, new):
@@ -136,7 +143,7 @@ def of_normals(old, new):
 
 def of_poissons(old, new):
     (mu0,), (mu,) = old, new
-    return mu0 * pt.log(mu0 / mu) - mu0 + mu
+    return mu0 * pt.log(one_for_zero(mu0) / one_for_zero(mu)) - mu0 + mu
 
 
 def of_bernoullis(old, new):

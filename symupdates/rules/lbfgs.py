@@ -143,7 +143,8 @@ def lbfgs(
     Y = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(y, last_y, strict=True)]
     direction = [like(p, way) for p, way in zip(params, quasi_newton(grads, S, Y), strict=True)]
     slope_there = inner(grads, direction)
-    a_there = eta * switch(begins, 1 / sqrt(pt.maximum(1, -slope_there)), 1)  # of the gradient's length, there
+    # The first step has a length of one at most: without pairs, the direction is the negative gradient.
+    a_there = eta * switch(begins, 1 / sqrt(pt.maximum(1, -slope_there)), 1)
 
     forgets = and_(gives_up, pt.eq(bracket[0], 0))
     for i, (p, g_p, _) in enumerate(step):

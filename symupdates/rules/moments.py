@@ -852,9 +852,9 @@ def adam_atan2(
 
     References
     ----------
-    .. [1] K. Everett, L. Xiao, M. Wortsman, A. A. Alemi, R. Novak, P. J. Liu, I. Gur, J. Sohl-Dickstein,
-       L. P. Kaelbling, J. Lee and J. Pennington (2024). Scaling exponents across parameterizations and optimizers.
-       ICML. arXiv:2407.05872.
+    .. [1] K. Everett, L. Xiao, M. Wortsman, A. A. Alemi, R. Novak, P. J. Liu, I. Gur, J. Sohl-Dickstein, L. P.
+       Kaelbling, J. Lee and J. Pennington (2024). Scaling exponents across parameterizations and optimizers. ICML.
+       arXiv:2407.05872.
     """
     step = prepare("adam_atan2", loss_or_grads, params, learning_rate=learning_rate, beta1=beta1, beta2=beta2)
     for p, g, (eta, beta1, beta2) in step:

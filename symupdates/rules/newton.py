@@ -273,7 +273,10 @@ def natural_gradient(
     whole_number("natural_gradient: iterations", iterations)
     loss = require_loss("natural_gradient", loss_or_grads)
     if divergence is None:
-        raise TypeError("natural_gradient: divergence must be given, that from the distribution as it is.")
+        raise TypeError(
+            "natural_gradient: divergence must be given, that from the distribution as it is; map_estimate of "
+            "symupdates.pymc has those of many likelihoods."
+        )
     check_loss("natural_gradient: divergence", divergence)
     step = prepare("natural_gradient", loss, params, learning_rate=learning_rate, damping=damping)
     if not step.params:
@@ -294,7 +297,8 @@ def checked_outputs(rule, outputs, loss):
     zs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     if not zs or not all(isinstance(z, Variable) for z in zs):
         raise TypeError(
-            f"{rule}: outputs must be given, as tensor variables: those between parameters and loss; not {outputs!r}."
+            f"{rule}: outputs must be given, as tensor variables: those between parameters and loss; not {outputs!r}. "
+            'map_estimate of symupdates.pymc finds them by name, as in outputs="mu".'
         )
     of_loss = set(ancestors([loss]))
     for i, z in enumerate(zs):

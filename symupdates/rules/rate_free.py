@@ -21,7 +21,6 @@ from symupdates.core import (
     total,
     whole_number,
 )
-from symupdates.core.hyper import scalar
 from symupdates.core.parameters import gradient_of, whole_params
 from symupdates.core.ranges import BOUND, POSITIVE, REAL, Range
 from symupdates.core.types import positive
@@ -41,7 +40,7 @@ __all__ = [
 ]
 
 
-AT_LEAST_ONE = Range(low=1, has_low=True)
+GROWTH = Range(low=1, has_low=True, has_high=True)
 
 
 def corrected(step, eta, beta1, beta2):
@@ -164,7 +163,7 @@ def prodigy(
     initial_distance: Hyper = 1e-6,
     d_coef: Hyper = 1.0,
     bias_correction: bool = True,
-    growth_rate: float | None = None,
+    growth_rate: Hyper | None = None,
     safeguard_warmup: bool = False,
 ) -> Updates:
     r"""Prodigy: Adam whose rate is the estimated distance to the solution, found faster than by D-Adaptation.
@@ -206,8 +205,8 @@ def prodigy(
         :math:`t`, as the authors' program can and optax does. Without, as in the paper, the first steps are up to three
         times as long. Where the first gradients are far larger than those later on, such steps may lead to where these
         do not lead back from, and the estimate never falls.
-    growth_rate : float, optional
-        The most that the estimate grows by in a step, as a factor of at least 1, once it is above
+    growth_rate : hyper-parameter, optional
+        The most that the estimate grows by in a step, as a factor of at least 1, infinite for none, once it is above
         :math:`d_0 =` `initial_distance`; the authors name 1.02 as a kind of warmup. By default it jumps. With it:
 
         .. math::
@@ -257,8 +256,9 @@ def prodigy(
         weight_decay=weight_decay,
         initial_distance=POSITIVE(initial_distance),
         d_coef=POSITIVE(d_coef),
+        **({} if growth_rate is None else {"growth_rate": GROWTH(growth_rate)}),
     )
-    eta, beta1, beta2, _, _, d0, coef = step.hyper(step.dtype)
+    eta, beta1, beta2, _, _, d0, coef, *growth = step.hyper(step.dtype)
     eta = corrected(step, eta, beta1, beta2) if bias_correction else eta
     distance, r = step.state(None, "distance"), step.state(None, "r")
     d, beta3 = maximum(distance, d0), sqrt(beta2)
@@ -280,10 +280,9 @@ def prodigy(
     if growth_rate is None:
         step[distance] = estimate
     else:
-        gamma = astype(scalar("prodigy: growth_rate", growth_rate, AT_LEAST_ONE), step.dtype)
         best = step.state(None, "best")
         step[best] = maximum(best, estimate)
-        step[distance] = switch(eq(d, d0), step[best], minimum(step[best], gamma * d))
+        step[distance] = switch(eq(d, d0), step[best], minimum(step[best], growth[0] * d))
     return step.finish()
 
 

@@ -284,7 +284,9 @@ def pool(op, **kwargs):
                     b, b_end, n_b = bounds(j, places[1], sizes[1], strides[1], pads[1])
                     for k in range(lengths[2]):
                         c, c_end, n_c = bounds(k, places[2], sizes[2], strides[2], pads[2])
-                        value = whole[m, a, b, c] if maximum else whole.dtype.type(0)
+                        value = whole.dtype.type(0)
+                        if maximum:
+                            value = whole[m, a, b, c] if whole.size else whole.dtype.type(-np.inf)
                         for p in range(a, a_end):
                             for q in range(b, b_end):
                                 for r in range(c, c_end):
