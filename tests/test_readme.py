@@ -73,8 +73,24 @@ def test_readme_is_short():
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
 def test_links_lead_somewhere(document):
-    targets = re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text(encoding="utf-8"))
-    assert [target for target in targets if not (document.parent / target).is_file()] == []
+    """To a file that is there, and to a heading of it, by the anchor that GitHub and MyST give it."""
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", document.read_text(encoding="utf-8")):
+        file = document.parent / target if target else document
+        assert file.is_file(), target
+        headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE) if anchor else []
+        anchors = [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
+        assert not anchor or anchor in anchors, f"{target}#{anchor}"
+
+
+def test_tables_are_those_of_the_functions():
+    spec = importlib.util.spec_from_file_location("tables", PAGES / "tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    assert len(tables.PAGES) == 10
+    for page in tables.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert text == tables.written(text), "python symupdates/docs/tables.py writes them"
+        assert "| --- |" in text
 
 
 @pytest.mark.ci

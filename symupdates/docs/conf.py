@@ -31,6 +31,7 @@ nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(pymc|xarray|jax|pytensor|numpy|functools|collections)\b.*")]
 
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
 
 autodoc_mock_imports = functions.OPTIONAL
 autodoc_typehints = "none"  # the docstrings say more
