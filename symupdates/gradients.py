@@ -488,7 +488,7 @@ def orthograd(
         rest = unit - total(w * unit) * w
         length = norm(rest)
         is_along = length.value <= one(g) * 16 * np.finfo(g.dtype).eps
-        divisor = length.one_where(is_along if rescale else True)
+        divisor = length.one_where(is_along if rescale else np.array(True))
         result.append(pt.switch(is_along, pt.zeros_like(g), rescaled(rest, divisor, size.value)))
     return result
 
