@@ -54,7 +54,7 @@ from symupdates.rules.rate_free import (
 )
 from symupdates.rules.sampling import noisy_sgd, psgld, sghmc, sgld, sgnht
 from symupdates.rules.schedule_free import schedule_free_adamw, schedule_free_sgd
-from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_h
+from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_g, sophia_h
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
 from symupdates.rules.signs import lion, rprop, sign_sgd, signum
 
@@ -172,6 +172,7 @@ __all__ = [
     "extragradient",
     "barzilai_borwein",
     "adahessian",
+    "sophia_g",
     "sophia_h",
     "esgd",
     "lbfgs",

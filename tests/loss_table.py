@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import oracles
 from pytensor.gradient import disconnected_grad
-from pytensor.tensor import sigmoid, softplus
+from pytensor.tensor import sigmoid, softplus, stack
 
 import symupdates
 
@@ -110,6 +110,16 @@ LOSS_ROWS = [
         ("m", "h", "param"),
         whole=("rng", "t"),
         structure={"every": 3, "seed": 7},
+    ),
+    LossRow(
+        symupdates.sophia_g,
+        oracles.sophia_g,
+        {"learning_rate": 0.125, "beta1": 0.875, "beta2": 0.75, "gamma": 0.75, "epsilon": 0.0625},
+        ("m", "h", "param"),
+        whole=("rng", "t"),
+        structure={"every": 3, "seed": 7},
+        takes_gradients=True,
+        of_outputs=lambda z: {"logits": stack([z, -z], axis=-1)},
     ),
     LossRow(
         symupdates.esgd,

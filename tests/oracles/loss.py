@@ -117,10 +117,10 @@ def threefry(key, counter):
     return x
 
 
-def random_words(seed, t):
+def random_words(seed, t, sizes=SIZES):
     """What :mod:`symupdates.random` documents: the words of each element of all parameters at update t, from 0."""
     k0, k1 = (int(word) for word in np.random.SeedSequence(seed).generate_state(2))
-    words = [threefry((k0, (k1 + i) % 2**32), (t, n)) for i, size in enumerate(SIZES) for n in range(size)]
+    words = [threefry((k0, (k1 + i) % 2**32), (t, n)) for i, size in enumerate(sizes) for n in range(size)]
     return np.array(words, dtype="float64").T
 
 
@@ -159,6 +159,28 @@ def sophia_h(x, losses, learning_rate=1e-3, beta1=0.96, beta2=0.99, gamma=0.01, 
         if t % every == 1 % every:
             u = signs(seed, t - 1)
             h = b2 * h + (1 - b2) * u * (f.hessian(x) @ u)
+        x = x - eta * np.clip(m / np.maximum(gamma_t * h, eps), -1, 1)
+        x = moved(x, (yield {"param": x, "m": m, "h": h, "t": t, "rng": rng_after(seed, t)}))
+
+
+def sophia_g(x, losses, learning_rate=1e-3, beta1=0.96, beta2=0.99, gamma=0.05, epsilon=1e-12, every=10, seed=None):
+    """Liu et al. (2024), Sophia, algorithm 3 with the estimator of algorithm 2; no weight decay.
+
+    The model has two classes, with the logits z and -z for each example of z = Ax - b: the gradient of an example's
+    loss is (p - [the first is drawn]) times that of 2z, where p is the probability of the first.
+    """
+    m, h = np.zeros_like(x), np.zeros_like(x)
+    for t, f in enumerate(losses, start=1):
+        eta, b1, b2, gamma_t, eps = (at(a, t - 1) for a in (learning_rate, beta1, beta2, gamma, epsilon))
+        m = b1 * m + (1 - b1) * f.gradient(x)
+        if t % every == 1 % every:
+            z = f.A @ x - f.b
+            B = len(z)
+            u = (random_words(seed, t - 1, [2 * B])[0] + 0.5) / 2**32
+            first, second = np.reshape(-np.log(-np.log1p(-u)), (B, 2)).T
+            p = 1 / (1 + np.exp(-2 * z))
+            g_hat = sum(2 * (p[i] - (z[i] + first[i] > -z[i] + second[i])) * f.A[i] for i in range(B)) / B
+            h = b2 * h + (1 - b2) * B * g_hat**2
         x = x - eta * np.clip(m / np.maximum(gamma_t * h, eps), -1, 1)
         x = moved(x, (yield {"param": x, "m": m, "h": h, "t": t, "rng": rng_after(seed, t)}))
 
