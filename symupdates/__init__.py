@@ -49,6 +49,8 @@ from symupdates.rules.rate_free import (
     hypergradient_sgd,
     l_dog,
     mechanic,
+    momo,
+    momo_adam,
     polyak_step,
     prodigy,
 )
@@ -154,6 +156,8 @@ __all__ = [
     "l_dog",
     "dowg",
     "cocob",
+    "momo",
+    "momo_adam",
     "polyak_step",
     "hypergradient_sgd",
     "hypergradient_adam",

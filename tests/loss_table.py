@@ -129,6 +129,21 @@ LOSS_ROWS = [
         whole=("rng", "t"),
         structure={"every": 3, "seed": 7},
     ),
+    # At both, the rate is the largest in some steps only.
+    LossRow(
+        symupdates.momo,
+        oracles.momo,
+        {"learning_rate": 0.25, "beta": 0.75, "minimum": 0.5},
+        ("d", "param"),
+        whole=("loss", "gamma", "t"),
+    ),
+    LossRow(
+        symupdates.momo_adam,
+        oracles.momo_adam,
+        {"learning_rate": 0.25, "beta1": 0.75, "beta2": 0.9375, "epsilon": 0.0625, "minimum": 1.0},
+        ("d", "v", "param"),
+        whole=("loss", "gamma", "t"),
+    ),
     LossRow(
         symupdates.lbfgs,
         oracles.lbfgs,

@@ -197,6 +197,42 @@ def esgd(x, losses, learning_rate=0.01, damping=1e-4, every=20, seed=None):
         x = moved(x, (yield {"param": x, "d": D, "t": t + 1, "rng": rng_after(seed, t + 1)}))
 
 
+# --- The loss over the gradient ---------------------------------------------------------------------------------------
+
+
+def momo(x, losses, learning_rate=1.0, beta=0.9, minimum=0.0):
+    """Schaipp et al. (2024), MoMo, algorithm 1."""
+    for t, f in enumerate(losses):
+        b, alpha = at(beta, t), at(learning_rate, t)
+        g, value = f.gradient(x), f.value(x)
+        if t == 0:
+            f_bar, d, gamma = value, g, g @ x
+        else:
+            f_bar = (1 - b) * value + b * f_bar
+            gamma = (1 - b) * (g @ x) + b * gamma
+            d = (1 - b) * g + b * d
+        h = f_bar + d @ x - gamma
+        x = x - min(alpha, max(h - at(minimum, t), 0) / (d @ d)) * d
+        x = moved(x, (yield {"param": x, "d": d, "loss": f_bar, "gamma": gamma, "t": t + 1}))
+
+
+def momo_adam(x, losses, learning_rate=0.01, beta1=0.9, beta2=0.999, epsilon=1e-8, minimum=0.0):
+    """Schaipp et al. (2024), MoMo, algorithm 2, with the preconditioner as a matrix."""
+    f_bar, gamma, d, v = 0.0, 0.0, np.zeros_like(x), np.zeros_like(x)
+    for t, f in enumerate(losses, start=1):
+        alpha, b1, b2, eps, least = (at(a, t - 1) for a in (learning_rate, beta1, beta2, epsilon, minimum))
+        g = f.gradient(x)
+        d = (1 - b1) * g + b1 * d
+        v = b2 * v + (1 - b2) * g * g
+        D = np.diag(eps + np.sqrt(v / (1 - b2**t)))
+        f_bar = (1 - b1) * f.value(x) + b1 * f_bar
+        gamma = (1 - b1) * (g @ x) + b1 * gamma
+        h = f_bar + d @ x - gamma
+        u = np.linalg.solve(D, d)
+        x = x - min(alpha / (1 - b1**t), max(h - (1 - b1**t) * least, 0) / (d @ u)) * u
+        x = moved(x, (yield {"param": x, "d": d, "v": v, "loss": f_bar, "gamma": gamma, "t": t}))
+
+
 # --- Quasi-Newton -----------------------------------------------------------------------------------------------------
 
 
