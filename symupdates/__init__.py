@@ -24,7 +24,7 @@ from symupdates.rules.adaptive import (
 )
 from symupdates.rules.layerwise import fromage, lamb, lars
 from symupdates.rules.lbfgs import lbfgs
-from symupdates.rules.matrix import adafactor, muon, shampoo, soap
+from symupdates.rules.matrix import adafactor, adamuon, muon, normuon, shampoo, soap
 from symupdates.rules.moments import (
     adabelief,
     adam_atan2,
@@ -145,7 +145,9 @@ __all__ = [
     "lars",
     "lamb",
     "fromage",
+    "adamuon",
     "muon",
+    "normuon",
     "adafactor",
     "shampoo",
     "soap",
