@@ -24,7 +24,7 @@ MODES = {"c": "CVM", "numba": "NUMBA", "jax": "JAX"}
 def is_rule(name):
     """Whether that is a rule that needs nothing but the loss: no outputs of the model, and no divergence."""
     arguments = set(signature(getattr(symupdates, name)).parameters)
-    return {"loss_or_grads", "params"} < arguments and not {"outputs", "divergence"} & arguments
+    return {"loss_or_grads", "params"} < arguments and not {"outputs", "divergence", "logits"} & arguments
 
 
 ALL_RULES = {name: getattr(symupdates, name) for name in sorted(symupdates.__all__) if is_rule(name)}

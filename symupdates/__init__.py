@@ -24,7 +24,7 @@ from symupdates.rules.adaptive import (
 )
 from symupdates.rules.layerwise import fromage, lamb, lars
 from symupdates.rules.lbfgs import lbfgs
-from symupdates.rules.matrix import adafactor, muon, shampoo, soap
+from symupdates.rules.matrix import adafactor, adamuon, muon, normuon, shampoo, soap
 from symupdates.rules.moments import (
     adabelief,
     adam_atan2,
@@ -49,12 +49,14 @@ from symupdates.rules.rate_free import (
     hypergradient_sgd,
     l_dog,
     mechanic,
+    momo,
+    momo_adam,
     polyak_step,
     prodigy,
 )
 from symupdates.rules.sampling import noisy_sgd, psgld, sghmc, sgld, sgnht
 from symupdates.rules.schedule_free import schedule_free_adamw, schedule_free_sgd
-from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_h
+from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_g, sophia_h
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
 from symupdates.rules.signs import lion, rprop, sign_sgd, signum
 
@@ -143,7 +145,9 @@ __all__ = [
     "lars",
     "lamb",
     "fromage",
+    "adamuon",
     "muon",
+    "normuon",
     "adafactor",
     "shampoo",
     "soap",
@@ -154,6 +158,8 @@ __all__ = [
     "l_dog",
     "dowg",
     "cocob",
+    "momo",
+    "momo_adam",
     "polyak_step",
     "hypergradient_sgd",
     "hypergradient_adam",
@@ -172,6 +178,7 @@ __all__ = [
     "extragradient",
     "barzilai_borwein",
     "adahessian",
+    "sophia_g",
     "sophia_h",
     "esgd",
     "lbfgs",

@@ -21,7 +21,7 @@ from symupdates.core.checks import tensor_of
 from symupdates.core.state import Call, advance, call_state
 from symupdates.typing import Seed
 
-__all__ = ["new_generator", "normal", "normals", "rademacher", "threefry"]
+__all__ = ["categorical", "new_generator", "normal", "normals", "rademacher", "threefry"]
 
 ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 PARITY = np.uint32(0x1BD11BDA)
@@ -136,6 +136,46 @@ def rademacher(generator: Variable, x: Variable, stream: int = 0) -> TensorVaria
     """
     x, (word, _) = random_words("rademacher", generator, x, stream)
     return 1 - 2 * astype(word // np.uint32(2**31), x.dtype)
+
+
+def categorical(generator: Variable, logits: Variable, stream: int = 0) -> TensorVariable:
+    """Random classes: for each vector of logits along the last axis, one in the place of a class and zero elsewhere.
+
+    Parameters
+    ----------
+    generator : shared variable
+        What :func:`new_generator` made.
+    logits : tensor variable
+        The logarithms of the classes' probabilities, each vector up to a number of its own; up to 2³² elements.
+    stream : int
+        Which of the tensors that are drawn in one update this is: others have other numbers.
+
+    Returns
+    -------
+    tensor variable
+        Independent draws, of the shape and dtype of the logits: the class whose logit is the largest after a Gumbel
+        number is added to each [1]_, from 32 random bits, between about -3 and 23.
+
+    Raises
+    ------
+    ValueError
+        If the logits have no axis.
+
+    References
+    ----------
+    .. [1] E. J. Gumbel (1954). Statistical theory of extreme values and some practical applications. National Bureau of
+       Standards.
+    """
+    z = tensor_of("categorical: logits", logits, "float")
+    if z.ndim == 0:
+        raise ValueError("categorical: logits must have a last axis, that of the classes, but they are a scalar.")
+    _, (word, _) = random_words("categorical", generator, z, stream)
+    u = pt.minimum(
+        astype(word, z.dtype) * scale(z, 2.0**-32) + scale(z, 2.0**-33), scale(z, 1 - np.finfo(z.dtype).epsneg)
+    )
+    scores = z - pt.log(-pt.log1p(-u))
+    classes = pt.cumsum(pt.ones_like(z, dtype="int64"), axis=-1) - 1
+    return astype(pt.eq(classes, pt.argmax(scores, axis=-1, keepdims=True)), z.dtype)
 
 
 def random_words(function, generator, x, stream, dtype=""):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import oracles
 from pytensor.gradient import disconnected_grad
-from pytensor.tensor import sigmoid, softplus
+from pytensor.tensor import sigmoid, softplus, stack
 
 import symupdates
 
@@ -112,12 +112,37 @@ LOSS_ROWS = [
         structure={"every": 3, "seed": 7},
     ),
     LossRow(
+        symupdates.sophia_g,
+        oracles.sophia_g,
+        {"learning_rate": 0.125, "beta1": 0.875, "beta2": 0.75, "gamma": 0.75, "epsilon": 0.0625},
+        ("m", "h", "param"),
+        whole=("rng", "t"),
+        structure={"every": 3, "seed": 7},
+        takes_gradients=True,
+        of_outputs=lambda z: {"logits": stack([z, -z], axis=-1)},
+    ),
+    LossRow(
         symupdates.esgd,
         oracles.esgd,
         {"learning_rate": 0.125, "damping": 0.25},
         ("d", "param"),
         whole=("rng", "t"),
         structure={"every": 3, "seed": 7},
+    ),
+    # At both, the rate is the largest in some steps only.
+    LossRow(
+        symupdates.momo,
+        oracles.momo,
+        {"learning_rate": 0.25, "beta": 0.75, "minimum": 0.5},
+        ("d", "param"),
+        whole=("loss", "gamma", "t"),
+    ),
+    LossRow(
+        symupdates.momo_adam,
+        oracles.momo_adam,
+        {"learning_rate": 0.25, "beta1": 0.75, "beta2": 0.9375, "epsilon": 0.0625, "minimum": 1.0},
+        ("d", "v", "param"),
+        whole=("loss", "gamma", "t"),
     ),
     LossRow(
         symupdates.lbfgs,

@@ -366,6 +366,27 @@ ROWS = [
         products=15,
         shape=(2, 8),
     ),
+    *(
+        Row(
+            rule,
+            oracle,
+            hyper | {"epsilon": 0.125, "weight_decay": 0.25},
+            lambda shape: ("m", "v", "param") if len(shape) == 2 else ("param",),
+            structure=(
+                ("ns_steps", 5),
+                ("others", symupdates.sgd(learning_rate=0.125)),
+                ("coefficients", "jordan"),
+            ),
+            fused=False,
+            products=15,
+            shape=(2, 8),
+            has_peers=False,
+        )
+        for rule, oracle, hyper in [
+            (symupdates.normuon, oracles.normuon, {"learning_rate": 0.125, "beta1": 0.875, "beta2": 0.75}),
+            (symupdates.adamuon, oracles.adamuon, {"learning_rate": 0.125, "beta": 0.875}),
+        ]
+    ),
     Row(
         symupdates.adafactor,
         oracles.adafactor,

@@ -8,7 +8,7 @@ import pytest
 from helpers import PYTHON, values
 
 from symupdates import chain, gradients, named, sgd
-from symupdates.random import new_generator, normal, rademacher, threefry
+from symupdates.random import categorical, new_generator, normal, rademacher, threefry
 
 
 def draws(shape, seed=0, updates=1, stream=0, dtype="float64", mode=PYTHON):
@@ -145,3 +145,19 @@ def test_signs(backend_and_dtype):
     assert abs((signs * np.roll(signs, 1)).mean()) < 5 / np.sqrt(n)
     # The first word makes the radius of a normal number: short for a large word, where the sign is negative.
     assert (signs[np.abs(normals) > np.sqrt(2 * np.log(2))] == 1).all()
+
+
+def test_classes(backend_and_dtype):
+    """One of each vector, each as often as chance allows, and none whose probability is zero."""
+    backend, dtype = backend_and_dtype
+    generator = new_generator("test", 0)
+    p = np.array([0.5, 0.0, 0.375, 0.125])
+    z = pt.tensor(shape=(None, None, 4), dtype=dtype)
+    with np.errstate(divide="ignore"):
+        logits = np.tile(np.log(p) + 3, (200, 25, 1)).astype(dtype)
+    y = pytensor.function([z], categorical(generator, z), mode=backend)(logits)
+    assert y.dtype == dtype and set(np.unique(y)) == {0, 1} and (y.sum(axis=-1) == 1).all()
+    share = y.mean(axis=(0, 1))
+    assert (abs(share - p) <= 5 * np.sqrt(p * (1 - p) / 5000)).all()
+    first, before = y[..., 0], np.roll(y[..., 0], 1, axis=0)
+    assert abs((first * before).mean() - 0.25) < 5 * np.sqrt(3 / 16 / 5000)

@@ -31,7 +31,8 @@ BY_ROW = (
 )
 ROW = {row.name: row for row in ROWS}
 REFUSED = {
-    *("adagrad_window", "sm3", "novograd", "lars", "lamb", "fromage", "muon", "adafactor", "shampoo", "soap"),
+    *("adagrad_window", "sm3", "novograd", "lars", "lamb", "fromage"),
+    *("muon", "normuon", "adamuon", "adafactor", "shampoo", "soap"),
     *("dadapt_adam", "prodigy", "dog", "l_dog", "dowg", "hypergradient_sgd", "hypergradient_adam"),
     *("noisy_sgd", "sgld", "psgld", "sghmc", "sgnht"),
 }

@@ -96,6 +96,8 @@ CASES = [
     ("natural_gradient(loss, [W], divergence=z)", ValueError, "natural_gradient: divergence must be a scalar"),
     ("natural_gradient(loss, [W], divergence=rng)", TypeError, "natural_gradient: divergence must be"),
     ("natural_gradient(loss, [W], divergence=0.0)", TypeError, "natural_gradient: divergence must be"),
+    ("sophia_g(loss, [W])", TypeError, "sophia_g: logits must be a dense tensor variable of float dtype, not None"),
+    ("sophia_g(loss, [W], logits=X)", ValueError, "sophia_g: the logits, X, do not depend on the parameters"),
     # lists of gradients
     ("G.clip_by_total_norm(X)", TypeError, r"clip_by_total_norm: grads must be a list .* not X; write \[X\]"),
     ("G.clip_by_total_norm(W, 1.0, True)", TypeError, "clip_by_total_norm: grads must be a list"),
@@ -240,6 +242,7 @@ CASES = [
     ("R.normal(generator, None)", TypeError, "normal: x must be a dense tensor variable of float dtype"),
     ("R.normal(generator, W, stream=-1)", ValueError, "normal: stream must be a whole number"),
     ("R.rademacher(W, W)", TypeError, "rademacher: generator"),
+    ("R.categorical(generator, 0.5)", ValueError, "categorical: logits must have a last axis"),
     ("R.normals(None)", TypeError, "normals: step must be"),
     ("R.threefry(None, 2, 3, 4)", TypeError, "threefry: key0"),
     # whole numbers and flags
@@ -384,6 +387,7 @@ RIGHT = {
     "optimizer": symupdates.sgd,
     "outputs": [OUTPUTS],
     "divergence": LOSS,
+    "logits": OUTPUTS,
     "max_norm": 1.0,
     "table": W,
     "index": [0, 1],

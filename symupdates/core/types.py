@@ -51,7 +51,9 @@ def positive(x):
 def inner(xs, ys):
     """The inner product of two lists of tensors, as if each were one vector, in the largest dtype."""
     dtype = largest_dtype(xs)
-    return sum((total(astype(x, dtype) * astype(y, dtype)) for x, y in zip(xs, ys, strict=True)), pt.constant(0, dtype))
+    return sum(
+        (total(astype(x, dtype) * astype(y, dtype)) for x, y in zip(xs, ys, strict=True)), pt.constant(0, dtype=dtype)
+    )
 
 
 def like(key, value):

@@ -11,12 +11,12 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PAGES = [*sorted(HERE.glob("rules_*.md")), HERE / "schedules.md", HERE / "transforms.md"]
-FENCE = re.compile(r"(?:^\|.*\n)*\n?^```\{functions\} (.*)\n```$", flags=re.MULTILINE)
+FENCE = re.compile(r"\n+(?:\|.*\n)*\n*```\{functions\} (.*)\n```$", flags=re.MULTILINE)
 
 
 def written(text):
     """A page with its tables as they ought to be."""
-    return FENCE.sub(lambda match: f"{table(match[1].split())}\n\n```{{functions}} {match[1]}\n```", text)
+    return FENCE.sub(lambda match: f"\n\n{table(match[1].split())}\n\n```{{functions}} {match[1]}\n```", text)
 
 
 def table(modules):

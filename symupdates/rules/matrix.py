@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.tensor import maximum, minimum, sqrt, switch
+from pytensor.tensor import maximum, minimum, sign, sqrt, switch
 from pytensor.tensor.linalg import eigh, qr
 
 from symupdates.compose import merge
@@ -32,7 +32,7 @@ from symupdates.core.types import count
 from symupdates.rules.adam import adamw
 from symupdates.typing import Hyper, LossOrGrads, OptimizerLike, Parameters, Updates
 
-__all__ = ["adafactor", "muon", "shampoo", "soap"]
+__all__ = ["adafactor", "adamuon", "muon", "normuon", "shampoo", "soap"]
 
 
 def mean(x, axis):
@@ -179,23 +179,24 @@ COEFFICIENTS = {
 }
 
 
-def of_each_step(coefficients, steps):
+def of_each_step(rule, coefficients, steps):
     """The coefficients of each iteration, checked."""
+    whole_number(f"{rule}: ns_steps", steps)
     if isinstance(coefficients, str):
         if coefficients not in COEFFICIENTS:
             raise ValueError(
-                f"muon: coefficients must be {' or '.join(map(repr, COEFFICIENTS))}, or triples of numbers, not "
+                f"{rule}: coefficients must be {' or '.join(map(repr, COEFFICIENTS))}, or triples of numbers, not "
                 f"{coefficients!r}."
             )
         triples = COEFFICIENTS[coefficients]
     else:
-        given = listed("muon: coefficients", coefficients, "triples of numbers", ordered=True)
+        given = listed(f"{rule}: coefficients", coefficients, "triples of numbers", ordered=True)
         try:
             triples = np.asarray(given, dtype="float64")
         except (TypeError, ValueError):
             triples = np.zeros(())
         if triples.ndim != 2 or triples.shape[1] != 3 or not np.isfinite(triples).all():
-            raise ValueError(f"muon: coefficients must be triples of finite numbers, not {coefficients!r}.")
+            raise ValueError(f"{rule}: coefficients must be triples of finite numbers, not {coefficients!r}.")
     return [triples[min(i, len(triples) - 1)] for i in range(steps)]
 
 
@@ -313,7 +314,7 @@ def muon(
     """
     flag("muon: nesterov", nesterov)
     flag("muon: kernels", kernels)
-    coefficients = of_each_step(coefficients, whole_number("muon: ns_steps", ns_steps))
+    coefficients = of_each_step("muon", coefficients, ns_steps)
     check_optimizer("muon: others", others)
     if consistent_rms is not None:
         consistent_rms = scalar("muon: consistent_rms", consistent_rms, NON_NEGATIVE)
@@ -326,12 +327,11 @@ def muon(
         weight_decay=weight_decay,
         epsilon=epsilon,
     )
-    rest, grads = [], []
+    rest = []
     for p, g, (eta, mu, decay, eps) in step:
         shape = step.shape(p)
         if len(shape) != 2 and not (kernels and len(shape) > 2):
-            rest.append(p)
-            grads.append(g)
+            rest.append((p, g))
             continue
         m = step.state(p, "m")
         step[m] = mu * m + (1 - mu) * g
@@ -349,7 +349,223 @@ def muon(
         else:
             scale = astype(consistent_rms, p.dtype) * sqrt(maximum(rows, columns))
         step[p] = p - eta * (scale * x + decay * p)
-    return merge(step.finish(), called("muon: others", others, grads, rest)) if rest else step.finish()
+    return with_others(step, "muon: others", others, rest)
+
+
+@awaits("loss_or_grads", "params")
+def normuon(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    beta1: Hyper = 0.95,
+    beta2: Hyper = 0.95,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+    ns_steps: int = 5,
+    others: OptimizerLike = adamw,
+    coefficients: str | Sequence[tuple[float, float, float]] = "jordan",
+) -> Updates:
+    r"""NorMuon: the step of :func:`muon`, divided for each neuron by a moving root mean square of what it was.
+
+    For a matrix of :math:`r` rows and :math:`c` columns, with NS as for :func:`muon` and a mean over the weights of
+    each neuron, its column:
+
+    .. math::
+        m &\leftarrow \beta_1 m + (1 - \beta_1)\, g \\
+        o &= \operatorname{NS}(m / \lVert m \rVert) \\
+        v &\leftarrow \beta_2 v + (1 - \beta_2) \operatorname{mean}_{\mathrm{rows}}(o^2) \\
+        u &= \frac{o}{\sqrt{v} + \epsilon} \\
+        p &\leftarrow p - \eta \left( 0.2\, \sqrt{r\, c}\, \frac{u}{\lVert u \rVert} + \lambda\, p \right)
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the parameter: the root mean square of a step is 0.2 times that,
+        whatever the shape, so that rates and decays found for :func:`adamw` suit.
+    beta1, beta2 : hyper-parameter
+        The decays :math:`\beta_1, \beta_2` of the averages. The defaults are the paper's.
+    epsilon : hyper-parameter
+        Keeps a neuron without gradients at rest. Without unit: the squares are of a matrix of norm about one.
+    weight_decay : hyper-parameter
+        The strength :math:`\lambda` of the decay, which is multiplied by the rate.
+    ns_steps : int
+        The number of iterations, as in :func:`muon`.
+    others : callable
+        The rule of the parameters that are not matrices: :func:`adamw` with its defaults, or an optimizer of yours.
+    coefficients : str or list of triples
+        Those of the iterations, as in :func:`muon`.
+
+    Returns
+    -------
+    OrderedDict
+        For each matrix in order: the next value of its ``m``, of its ``v``, then its own; then what `others` returns
+        for the rest.
+
+    Raises
+    ------
+    TypeError
+        If `others` is not callable.
+    ValueError
+        If `ns_steps` is not a whole number of at least 1, or `coefficients` are none of these.
+
+    Notes
+    -----
+    What comes out of the iterations has singular values near one, but neurons whose steps differ in length; this evens
+    them out, for one number more of state for each. The neurons are the columns, as in ``x @ W``; in the paper they are
+    rows. The authors' program also steps ahead along the momentum, as :func:`muon` does by default, and has the factor
+    of its shapes.
+
+    For the matrices that suit :func:`muon`, which see. State: ``m``, zero at first, of the parameter's shape; ``v``,
+    zero at first, a vector of the length of its rows; both of its dtype. Hyper-parameters, partials and the other
+    errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] Z. Li, L. Liu, C. Liang, W. Chen and T. Zhao (2025). NorMuon: making Muon more efficient and scalable.
+       arXiv:2510.05491.
+    """
+    coefficients = of_each_step("normuon", coefficients, ns_steps)
+    check_optimizer("normuon: others", others)
+    step = prepare(
+        "normuon",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+    )
+    rest = []
+    for p, g, (eta, beta1, beta2, eps, decay) in step:
+        shape = step.shape(p)
+        if len(shape) != 2:
+            rest.append((p, g))
+            continue
+        m = step.state(p, "m")
+        v = step.state(p, "v", shape=of_columns)
+        step[m] = beta1 * m + (1 - beta1) * g
+        o = nearly_orthogonal(rescaled(step[m], norm(step[m]).or_one()), shape, coefficients)
+        step[v] = beta2 * v + (1 - beta2) * mean(o**2, axis=0)
+        u = o / (sqrt(step[v]) + eps)
+        step[p] = p - eta * (of_root_mean_square(u, 0.2) + decay * p)
+    return with_others(step, "normuon: others", others, rest)
+
+
+@awaits("loss_or_grads", "params")
+def adamuon(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    beta: Hyper = 0.95,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+    ns_steps: int = 5,
+    others: OptimizerLike = adamw,
+    coefficients: str | Sequence[tuple[float, float, float]] = "jordan",
+) -> Updates:
+    r"""AdaMuon: the step of :func:`muon`, of the signs of the momentum, divided by a moving root of its squares.
+
+    For a matrix of :math:`r` rows and :math:`c` columns, with NS as for :func:`muon`:
+
+    .. math::
+        m &\leftarrow \beta m + (1 - \beta)\, g \\
+        o &= \operatorname{NS}(\operatorname{sign}(m) / \lVert \operatorname{sign}(m) \rVert) \\
+        v &\leftarrow \beta v + (1 - \beta)\, o^2 \\
+        u &= \frac{o}{\sqrt{v} + \epsilon} \\
+        p &\leftarrow p - \eta \left( 0.2\, \sqrt{r\, c}\, \frac{u}{\lVert u \rVert} + \lambda\, p \right)
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the parameter: the root mean square of a step is 0.2 times that,
+        whatever the shape, so that rates and decays found for :func:`adamw` suit.
+    beta : hyper-parameter
+        The decay :math:`\beta` of both averages. The default is the paper's.
+    epsilon : hyper-parameter
+        Bounds the steps of elements whose steps were small. Without unit: the squares are of a matrix of norm about
+        one.
+    weight_decay : hyper-parameter
+        The strength :math:`\lambda` of the decay, which is multiplied by the rate.
+    ns_steps : int
+        The number of iterations, as in :func:`muon`.
+    others : callable
+        The rule of the parameters that are not matrices: :func:`adamw` with its defaults, or an optimizer of yours.
+    coefficients : str or list of triples
+        Those of the iterations, as in :func:`muon`.
+
+    Returns
+    -------
+    OrderedDict
+        For each matrix in order: the next value of its ``m``, of its ``v``, then its own; then what `others` returns
+        for the rest.
+
+    Raises
+    ------
+    TypeError
+        If `others` is not callable.
+    ValueError
+        If `ns_steps` is not a whole number of at least 1, or `coefficients` are none of these.
+
+    Notes
+    -----
+    The first step is 0.2 times the rate in each element, as that of the signs. The paper's momentum is a sum, of the
+    same signs.
+
+    For the matrices that suit :func:`muon`, which see. State: ``m`` and ``v``, zero at first, of the parameter's shape
+    and dtype. Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] C. Si, D. Zhang and W. Shen (2025). AdaMuon: adaptive Muon optimizer. arXiv:2507.11005.
+    """
+    coefficients = of_each_step("adamuon", coefficients, ns_steps)
+    check_optimizer("adamuon: others", others)
+    step = prepare(
+        "adamuon",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        beta=beta,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+    )
+    rest = []
+    for p, g, (eta, beta, eps, decay) in step:
+        shape = step.shape(p)
+        if len(shape) != 2:
+            rest.append((p, g))
+            continue
+        m = step.state(p, "m")
+        v = step.state(p, "v")
+        step[m] = beta * m + (1 - beta) * g
+        signs = sign(step[m])
+        o = nearly_orthogonal(rescaled(signs, norm(signs).or_one()), shape, coefficients)
+        step[v] = beta * v + (1 - beta) * o**2
+        u = o / (sqrt(step[v]) + eps)
+        step[p] = p - eta * (of_root_mean_square(u, 0.2) + decay * p)
+    return with_others(step, "adamuon: others", others, rest)
+
+
+def of_root_mean_square(x, size):
+    """The multiple of a tensor whose root mean square is that; zero of zero."""
+    return rescaled(x, norm(x).or_one(), np.asarray(size, x.dtype) * sqrt(count(tuple(x.shape), x.dtype)))
+
+
+def with_others(step, name, others, rest):
+    """The updates of a step, and those that another rule makes of the rest: parameters, each with its gradient."""
+    if not rest:
+        return step.finish()
+    params, grads = map(list, zip(*rest, strict=True))
+    return merge(step.finish(), called(name, others, grads, params))
 
 
 def of_rows(shape):

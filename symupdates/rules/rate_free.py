@@ -14,6 +14,7 @@ from symupdates.core import (
     extend,
     flag,
     get_or_compute_grads,
+    inner,
     norm,
     prepare,
     require_loss,
@@ -22,7 +23,7 @@ from symupdates.core import (
     whole_number,
 )
 from symupdates.core.parameters import gradient_of, whole_params
-from symupdates.core.ranges import BOUND, POSITIVE, REAL, Range
+from symupdates.core.ranges import BOUND, NON_NEGATIVE_RATE, POSITIVE, REAL, Range
 from symupdates.core.types import positive
 from symupdates.typing import Hyper, Loss, LossOrGrads, Optimizer, OptimizerLike, Parameters, Updates
 
@@ -35,6 +36,8 @@ __all__ = [
     "hypergradient_sgd",
     "l_dog",
     "mechanic",
+    "momo",
+    "momo_adam",
     "polyak_step",
     "prodigy",
 ]
@@ -666,6 +669,187 @@ def polyak_step(
     for p, g, _ in step:
         step[p] = p - rescaled(g, n, length)
     return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def momo(
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1.0,
+    beta: Hyper = 0.9,
+    minimum: Hyper = 0.0,
+) -> Updates:
+    r"""MoMo: Polyak's step along the momentum, for the average of the linear models of the losses seen so far.
+
+    With :math:`f` the loss, :math:`f^*` the least it can be, and products and norm over all parameters together:
+
+    .. math::
+        d &\leftarrow \beta d + (1 - \beta)\, g \\
+        \bar f &\leftarrow \beta \bar f + (1 - \beta)\, f \\
+        \gamma &\leftarrow \beta \gamma + (1 - \beta)\, g^\top p \\
+        p &\leftarrow p - \min\left(\frac{\max(\bar f + d^\top p - \gamma - f^*, 0)}{\lVert d \rVert^2}, \eta\right) d
+
+    where :math:`\beta = 0` in the first update: the averages begin at what it sees.
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable
+        The loss. Its value is needed, so gradients are refused.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The largest rate :math:`\eta`, in units of the parameter per unit of the gradient; finite and at least 0. The
+        default is the paper's. Where it is always reached, the rule is momentum with a dampening of :math:`\beta`.
+    beta : hyper-parameter
+        The decay :math:`\beta` of the averages. At 0, the rule is :func:`polyak_step` with this bound.
+    minimum : hyper-parameter
+        The least value :math:`f^*` of the loss: 0 for a model that can fit every minibatch. Set too high, training ends
+        there; set too low, steps are too long.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``d``, then its own; last, those of ``loss`` and ``gamma``,
+        and the count ``t``.
+
+    Raises
+    ------
+    TypeError
+        If gradients are given.
+
+    Notes
+    -----
+    :math:`\bar f + d^\top p - \gamma` is the average, at :math:`p`, of the lines that touch the losses at the
+    parameters of each update. It is a difference of numbers that may be larger.
+
+    It is optax's ``contrib.momo``, with ``lower_bound`` for `minimum`, without decay and with a fixed bound. That rests
+    where :math:`\lVert d \rVert^2` is below the machine epsilon.
+
+    State: ``d``, zero at first, of the parameter's shape and dtype; ``loss`` (:math:`\bar f`) and ``gamma``, scalars,
+    one for all parameters, of the widest of their dtypes, zero at first; ``t``, an int64 scalar, the number of updates
+    made. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] F. Schaipp, R. Ohana, M. Eickenberg, A. Defazio and R. M. Gower (2024). MoMo: momentum models for adaptive
+       learning rates. ICML. arXiv:2305.07583.
+    """
+    loss = require_loss("momo", loss_or_grads)
+    step = prepare("momo", loss, params, learning_rate=NON_NEGATIVE_RATE(learning_rate), beta=beta, minimum=minimum)
+    d = {p: step.state(p, "d") for p in step.params}
+    ds = []
+    for p, g, (_, beta, _) in step:
+        beta = switch(eq(step.t, 1), 0, beta)
+        ds.append(beta * d[p] + (1 - beta) * g)
+    eta, beta, f_min = step.hyper(step.dtype)
+    gap = maximum(0, averaged_model(step, loss, ds, switch(eq(step.t, 1), 0, beta)) - f_min)
+    n = norm(ds, dtype=step.dtype).or_one()
+    length = pt.minimum(gap / n.value, eta * n.value)
+    for p, d_next in zip(step.params, ds, strict=True):
+        step[d[p]] = d_next
+        step[p] = p - rescaled(step[d[p]], n, length)
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def momo_adam(
+    loss_or_grads: Loss | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.01,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    minimum: Hyper = 0.0,
+) -> Updates:
+    r"""MoMo-Adam: :func:`momo` with Adam's step in the place of the momentum.
+
+    With :math:`f` the loss, :math:`f^*` the least it can be, and products over all parameters together:
+
+    .. math::
+        d &\leftarrow \beta_1 d + (1 - \beta_1)\, g \\
+        v &\leftarrow \beta_2 v + (1 - \beta_2)\, g^2 \\
+        \bar f &\leftarrow \beta_1 \bar f + (1 - \beta_1)\, f \\
+        \gamma &\leftarrow \beta_1 \gamma + (1 - \beta_1)\, g^\top p \\
+        u &= \frac{d}{\sqrt{v / (1 - \beta_2^t)} + \epsilon} \\
+        p &\leftarrow p - \min\left(\frac{\max\left(\bar f + d^\top p - \gamma - (1 - \beta_1^t) f^*, 0\right)}
+            {d^\top u}, \frac{\eta}{1 - \beta_1^t}\right) u
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable
+        The loss. Its value is needed, so gradients are refused.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The largest rate :math:`\eta`, in units of the parameter, finite and at least 0. Where it is always reached, the
+        rule is :func:`~symupdates.adam`. The default is the paper's, ten times Adam's.
+    beta1, beta2 : hyper-parameter
+        The decays :math:`\beta_1, \beta_2` of the averages, as in :func:`~symupdates.adam`.
+    epsilon : hyper-parameter
+        Keeps a coordinate without gradients at rest, as in :func:`~symupdates.adam`.
+    minimum : hyper-parameter
+        The least value :math:`f^*` of the loss: 0 for a model that can fit every minibatch. Set too high, training ends
+        there; set too low, steps are too long.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``d``, of its ``v``, then its own; last, those of ``loss``
+        and ``gamma``, and the count ``t``.
+
+    Raises
+    ------
+    TypeError
+        If gradients are given.
+
+    Notes
+    -----
+    It is optax's ``contrib.momo_adam``, with ``lower_bound`` for `minimum`, without decay and with a fixed bound. That
+    rests where :math:`d^\top u` is below the machine epsilon; here, where it is too small for a number, the rate is the
+    largest.
+
+    State: ``d`` and ``v``, zero at first, of the parameter's shape and dtype; ``loss`` (:math:`\bar f`) and ``gamma``,
+    scalars, one for all parameters, of the widest of their dtypes, zero at first; ``t``, an int64 scalar, the number of
+    updates made. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] F. Schaipp, R. Ohana, M. Eickenberg, A. Defazio and R. M. Gower (2024). MoMo: momentum models for adaptive
+       learning rates. ICML. arXiv:2305.07583.
+    """
+    loss = require_loss("momo_adam", loss_or_grads)
+    step = prepare(
+        "momo_adam",
+        loss,
+        params,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        minimum=minimum,
+    )
+    d, v = ({p: step.state(p, slot) for p in step.params} for slot in "dv")
+    ds, vs, us = [], [], []
+    for p, g, (_, beta1, beta2, eps, _) in step:
+        ds.append(beta1 * d[p] + (1 - beta1) * g)
+        vs.append(beta2 * v[p] + (1 - beta2) * g**2)
+        us.append(ds[-1] / (sqrt(vs[-1] / step.bias_correction(beta2)) + eps))
+    eta, beta1, _, _, f_min = step.hyper(step.dtype)
+    correction = step.bias_correction(beta1)
+    gap = maximum(0, averaged_model(step, loss, ds, beta1) - correction * f_min)
+    tau = pt.minimum(gap / positive(inner(ds, us)), eta / correction)
+    for p, d_next, v_next, u in zip(step.params, ds, vs, us, strict=True):
+        step[d[p]], step[v[p]] = d_next, v_next
+        step[p] = p - astype(tau, p.dtype) * u
+    return step.finish()
+
+
+def averaged_model(step, loss, ds, beta):
+    """The average of the linear models of the losses, at the parameters, where `ds` are that of the gradients."""
+    f, gamma = step.state(None, "loss", shape=()), step.state(None, "gamma", shape=())
+    step[f] = beta * f + (1 - beta) * astype(loss, step.dtype)
+    step[gamma] = beta * gamma + (1 - beta) * inner([g for _, g, _ in step], step.params)
+    return step[f] + inner(ds, step.params) - step[gamma]
 
 
 # --- Descent of the learning rate -------------------------------------------------------------------------------------

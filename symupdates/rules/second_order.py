@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import pytensor
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors
 from pytensor.tensor import clip, maximum, sqrt
+from pytensor.tensor.special import softmax
 
 from symupdates.core import astype, awaits, flag, inner, prepare, renewed, require_loss, total, whole_number
+from symupdates.core.checks import tensor_of
 from symupdates.core.ranges import NON_NEGATIVE, PART, REAL
-from symupdates.random import new_generator, normal, rademacher
+from symupdates.core.types import count
+from symupdates.random import categorical, new_generator, normal, rademacher
+from symupdates.rules.newton import pulled
 from symupdates.typing import Hyper, Loss, LossOrGrads, Parameters, Seed, Updates
 
-__all__ = ["adahessian", "barzilai_borwein", "esgd", "sophia_h"]
+__all__ = ["adahessian", "barzilai_borwein", "esgd", "sophia_g", "sophia_h"]
 
 
 @awaits("loss_or_grads", "params")
@@ -206,6 +212,115 @@ def sophia_h(
         h = step.state(p, "h")
         step[m] = beta1 * m + (1 - beta1) * g
         step[h] = renewed(h, estimates, beta2 * h + (1 - beta2) * z[p] * Hz[p])
+        step[p] = p - eta * clip(step[m] / maximum(gamma * step[h], eps), -1, 1)
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def sophia_g(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    beta1: Hyper = 0.96,
+    beta2: Hyper = 0.99,
+    gamma: Hyper = 0.05,
+    epsilon: Hyper = 1e-12,
+    logits: Variable | None = None,
+    every: int = 10,
+    seed: Seed = None,
+) -> Updates:
+    r"""Sophia-G: :func:`sophia_h`, with the Gauss-Newton matrix of a classifier in the place of the Hessian.
+
+    With :math:`z_b` the logits of example :math:`b` of :math:`B`, and :math:`\hat y_b` a class drawn from them:
+
+    .. math::
+        \hat g &= \nabla_p\, \frac{1}{B} \sum_b -\log \operatorname{softmax}(z_b)_{\hat y_b},
+            \qquad \hat y_b \sim \operatorname{softmax}(z_b) \\
+        m &\leftarrow \beta_1 m + (1 - \beta_1)\, g \\
+        h &\leftarrow \beta_2 h + (1 - \beta_2)\, B\, \hat g \odot \hat g
+            \qquad \text{at the first of every } k \text{ updates} \\
+        p &\leftarrow p - \eta\, \operatorname{clip}\left(\frac{m}{\max(\gamma h, \epsilon)}, -1, 1\right)
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, the mean over the examples of the cross-entropy of their labels; or the gradient :math:`g` of each
+        parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the parameter: the largest step of any coordinate.
+    beta1, beta2 : hyper-parameter
+        The decays :math:`\beta_1, \beta_2` of the averages: of the gradient, from update to update, and of the
+        curvature, from estimate to estimate. The defaults are the paper's.
+    gamma : hyper-parameter
+        The part :math:`\gamma` of the curvature to divide by. The larger, the fewer coordinates are clipped. The
+        default is the paper's for this estimate. Finite and at least 0.
+    epsilon : hyper-parameter
+        The least divisor, in units of the gradient. Where there is no curvature, the step is the sign of the momentum.
+    logits : tensor variable
+        The logits of the model, an expression of the parameters, with the classes along the last axis; the others are
+        those of the examples, such as batch and position in a text.
+    every : int
+        The number :math:`k` of updates from one estimate of the curvature to the next.
+    seed : int or sequence of ints, optional
+        Seeds the draws; other ones at every call of this function without.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``m``, of its ``h``, then its own; last, the generator
+        ``rng`` and the count ``t``.
+
+    Raises
+    ------
+    TypeError
+        If `logits` are not a tensor variable of float dtype.
+    ValueError
+        If `logits` are a scalar, or do not depend on the parameters; if `every` is not a whole number of at least 1.
+
+    Notes
+    -----
+    The expectation of :math:`B\, \hat g \odot \hat g` is the diagonal of the Gauss-Newton matrix, which for
+    cross-entropy is Fisher's information; it is never negative. The labels do not enter it. Of a loss that is a sum
+    over :math:`B` examples, the curvature is :math:`B` times as large: multiply `gamma` by that.
+
+    An estimate costs one more gradient, without one of the second order. On the C backend it is made when it is needed;
+    NUMBA and JAX evaluate both sides of a branch, and make it at each update. The paper's weight decay is
+    ``apply_weight_decay(weight_decay=0.2)`` after this rule.
+
+    State: ``m`` and ``h``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, the number of
+    updates made; ``rng``, three uint32 words. Hyper-parameters, partials and the other errors are as for
+    :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] H. Liu, Z. Li, D. Hall, P. Liang and T. Ma (2024). Sophia: a scalable stochastic second-order optimizer for
+       language model pre-training. ICLR. arXiv:2305.14342.
+    """
+    whole_number("sophia_g: every", every)
+    z = tensor_of("sophia_g: logits", logits, "float")
+    step = prepare(
+        "sophia_g",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        beta1=beta1,
+        beta2=beta2,
+        gamma=NON_NEGATIVE(gamma),
+        epsilon=epsilon,
+    )
+    if step.params and not set(step.params) & set(ancestors([z])):
+        raise ValueError(f"sophia_g: the logits, {z}, do not depend on the parameters; give those of the model.")
+    y = categorical(new_generator(step.call, seed), z)
+    B = count(tuple(z.shape)[:-1], z.dtype)
+    g_hat = pulled([z], [(softmax(z, axis=-1) - y) / B], step.params)
+    estimates = pt.eq((step.t - 1) % every, 0)
+    for (p, g, (eta, beta1, beta2, gamma, eps)), g_hat_p in zip(step, g_hat, strict=True):
+        m = step.state(p, "m")
+        h = step.state(p, "h")
+        step[m] = beta1 * m + (1 - beta1) * g
+        step[h] = renewed(h, estimates, beta2 * h + (1 - beta2) * astype(B * g_hat_p**2, p.dtype))
         step[p] = p - eta * clip(step[m] / maximum(gamma * step[h], eps), -1, 1)
     return step.finish()
 

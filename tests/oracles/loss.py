@@ -117,10 +117,10 @@ def threefry(key, counter):
     return x
 
 
-def random_words(seed, t):
+def random_words(seed, t, sizes=SIZES):
     """What :mod:`symupdates.random` documents: the words of each element of all parameters at update t, from 0."""
     k0, k1 = (int(word) for word in np.random.SeedSequence(seed).generate_state(2))
-    words = [threefry((k0, (k1 + i) % 2**32), (t, n)) for i, size in enumerate(SIZES) for n in range(size)]
+    words = [threefry((k0, (k1 + i) % 2**32), (t, n)) for i, size in enumerate(sizes) for n in range(size)]
     return np.array(words, dtype="float64").T
 
 
@@ -163,6 +163,28 @@ def sophia_h(x, losses, learning_rate=1e-3, beta1=0.96, beta2=0.99, gamma=0.01, 
         x = moved(x, (yield {"param": x, "m": m, "h": h, "t": t, "rng": rng_after(seed, t)}))
 
 
+def sophia_g(x, losses, learning_rate=1e-3, beta1=0.96, beta2=0.99, gamma=0.05, epsilon=1e-12, every=10, seed=None):
+    """Liu et al. (2024), Sophia, algorithm 3 with the estimator of algorithm 2; no weight decay.
+
+    The model has two classes, with the logits z and -z for each example of z = Ax - b: the gradient of an example's
+    loss is (p - [the first is drawn]) times that of 2z, where p is the probability of the first.
+    """
+    m, h = np.zeros_like(x), np.zeros_like(x)
+    for t, f in enumerate(losses, start=1):
+        eta, b1, b2, gamma_t, eps = (at(a, t - 1) for a in (learning_rate, beta1, beta2, gamma, epsilon))
+        m = b1 * m + (1 - b1) * f.gradient(x)
+        if t % every == 1 % every:
+            z = f.A @ x - f.b
+            B = len(z)
+            u = (random_words(seed, t - 1, [2 * B])[0] + 0.5) / 2**32
+            first, second = np.reshape(-np.log(-np.log1p(-u)), (B, 2)).T
+            p = 1 / (1 + np.exp(-2 * z))
+            g_hat = sum(2 * (p[i] - (z[i] + first[i] > -z[i] + second[i])) * f.A[i] for i in range(B)) / B
+            h = b2 * h + (1 - b2) * B * g_hat**2
+        x = x - eta * np.clip(m / np.maximum(gamma_t * h, eps), -1, 1)
+        x = moved(x, (yield {"param": x, "m": m, "h": h, "t": t, "rng": rng_after(seed, t)}))
+
+
 def esgd(x, losses, learning_rate=0.01, damping=1e-4, every=20, seed=None):
     """Dauphin, de Vries and Bengio (2015), Equilibrated adaptive learning rates, algorithm 1, with D now and then."""
     D, i = np.zeros_like(x), 0
@@ -173,6 +195,42 @@ def esgd(x, losses, learning_rate=0.01, damping=1e-4, every=20, seed=None):
             i += 1
         x = x - at(learning_rate, t) * g / (np.sqrt(D / i) + at(damping, t))
         x = moved(x, (yield {"param": x, "d": D, "t": t + 1, "rng": rng_after(seed, t + 1)}))
+
+
+# --- The loss over the gradient ---------------------------------------------------------------------------------------
+
+
+def momo(x, losses, learning_rate=1.0, beta=0.9, minimum=0.0):
+    """Schaipp et al. (2024), MoMo, algorithm 1."""
+    for t, f in enumerate(losses):
+        b, alpha = at(beta, t), at(learning_rate, t)
+        g, value = f.gradient(x), f.value(x)
+        if t == 0:
+            f_bar, d, gamma = value, g, g @ x
+        else:
+            f_bar = (1 - b) * value + b * f_bar
+            gamma = (1 - b) * (g @ x) + b * gamma
+            d = (1 - b) * g + b * d
+        h = f_bar + d @ x - gamma
+        x = x - min(alpha, max(h - at(minimum, t), 0) / (d @ d)) * d
+        x = moved(x, (yield {"param": x, "d": d, "loss": f_bar, "gamma": gamma, "t": t + 1}))
+
+
+def momo_adam(x, losses, learning_rate=0.01, beta1=0.9, beta2=0.999, epsilon=1e-8, minimum=0.0):
+    """Schaipp et al. (2024), MoMo, algorithm 2, with the preconditioner as a matrix."""
+    f_bar, gamma, d, v = 0.0, 0.0, np.zeros_like(x), np.zeros_like(x)
+    for t, f in enumerate(losses, start=1):
+        alpha, b1, b2, eps, least = (at(a, t - 1) for a in (learning_rate, beta1, beta2, epsilon, minimum))
+        g = f.gradient(x)
+        d = (1 - b1) * g + b1 * d
+        v = b2 * v + (1 - b2) * g * g
+        D = np.diag(eps + np.sqrt(v / (1 - b2**t)))
+        f_bar = (1 - b1) * f.value(x) + b1 * f_bar
+        gamma = (1 - b1) * (g @ x) + b1 * gamma
+        h = f_bar + d @ x - gamma
+        u = np.linalg.solve(D, d)
+        x = x - min(alpha / (1 - b1**t), max(h - (1 - b1**t) * least, 0) / (d @ u)) * u
+        x = moved(x, (yield {"param": x, "d": d, "v": v, "loss": f_bar, "gamma": gamma, "t": t}))
 
 
 # --- Quasi-Newton -----------------------------------------------------------------------------------------------------

@@ -95,15 +95,78 @@ def muon(
         mu, eta = at(momentum, t), at(learning_rate, t)
         m = m + (1 - mu) * (g - m)
         u = g + mu * (m - g) if nesterov else m
-        U, s, Vt = np.linalg.svd(u, full_matrices=False)
-        s = s / (np.linalg.norm(u) + at(epsilon, t))
-        quintics = QUINTICS[coefficients] if isinstance(coefficients, str) else coefficients
-        for i in range(ns_steps):
-            a, b, c = quintics[min(i, len(quintics) - 1)]
-            s = a * s + b * s**3 + c * s**5
+        x = newton_schulz(u / (np.linalg.norm(u) + at(epsilon, t)), ns_steps, coefficients)
         factor = max(1, columns / rows) ** 0.5 if consistent_rms is None else consistent_rms * max(p.shape) ** 0.5
-        p = (1 - eta * at(weight_decay, t)) * p - eta * factor * (U * s) @ Vt
+        p = (1 - eta * at(weight_decay, t)) * p - eta * factor * x
         p = moved(p, (yield {"param": p, "m": m}))
+
+
+def newton_schulz(X, steps, coefficients):
+    """The iterations of Muon, on the singular values."""
+    U, s, Vt = np.linalg.svd(X, full_matrices=False)
+    quintics = QUINTICS[coefficients] if isinstance(coefficients, str) else coefficients
+    for i in range(steps):
+        a, b, c = quintics[min(i, len(quintics) - 1)]
+        s = a * s + b * s**3 + c * s**5
+    return (U * s) @ Vt
+
+
+def normuon(
+    p,
+    grads,
+    learning_rate=1e-3,
+    beta1=0.95,
+    beta2=0.95,
+    epsilon=1e-8,
+    weight_decay=0.0,
+    ns_steps=5,
+    others=None,
+    coefficients="jordan",
+):
+    """Li et al. (2025), NorMuon, algorithm 1, on W, which is the parameter transposed."""
+    if p.ndim != 2:
+        yield from getattr(oracles, others.func.__name__)(p, grads, **others.keywords)
+        return
+    W = p.T
+    m, n = W.shape
+    M, v = np.zeros_like(W), np.zeros(m)
+    for t, G in enumerate(grads):
+        eta, b1, b2, eps, lam = (at(a, t) for a in (learning_rate, beta1, beta2, epsilon, weight_decay))
+        M = b1 * M + (1 - b1) * G.T
+        o = newton_schulz(M / np.linalg.norm(M), ns_steps, coefficients)
+        v = b2 * v + (1 - b2) * np.mean(o * o, axis=1)
+        O_hat = o / (np.sqrt(v)[:, None] + eps)
+        eta_hat = 0.2 * eta * np.sqrt(m * n) / np.linalg.norm(O_hat)
+        W = W - eta * lam * W - eta_hat * O_hat
+        W = moved(W.T, (yield {"param": W.T, "m": M.T, "v": v})).T
+
+
+def adamuon(
+    p,
+    grads,
+    learning_rate=1e-3,
+    beta=0.95,
+    epsilon=1e-8,
+    weight_decay=0.0,
+    ns_steps=5,
+    others=None,
+    coefficients="jordan",
+):
+    """Si, Zhang and Shen (2025), AdaMuon, algorithm 1; the momentum is an average."""
+    if p.ndim != 2:
+        yield from getattr(oracles, others.func.__name__)(p, grads, **others.keywords)
+        return
+    M, V = np.zeros_like(p), np.zeros_like(p)
+    for t, G in enumerate(grads):
+        eta, b, eps, lam = (at(a, t) for a in (learning_rate, beta, epsilon, weight_decay))
+        M = b * M + (1 - b) * G
+        S = np.sign(M)
+        o = newton_schulz(S / np.linalg.norm(S), ns_steps, coefficients)
+        V = b * V + (1 - b) * o * o
+        O_hat = o / (np.sqrt(V) + eps)
+        gamma = 0.2 * np.sqrt(p.size) / np.linalg.norm(O_hat)
+        p = p - eta * (gamma * O_hat + lam * p)
+        p = moved(p, (yield {"param": p, "m": M, "v": V}))
 
 
 def unfolded(x, axis):

@@ -86,6 +86,13 @@ def test_muon_steps_are_nearly_orthogonal(shape):
         assert 0.65 < sizes.min() and sizes.max() < 1.25
 
 
+@pytest.mark.parametrize("rule, axis", [(su.normuon, 0), (su.adamuon, ())])
+def test_first_steps_are_even(rule, axis):
+    """Of all neurons, or of all elements: their root mean square is 0.2 times the rate."""
+    path, _ = trained_one(rule(learning_rate=1.0, epsilon=0.0), np.zeros((3, 7)), random(1, 3, 7))
+    np.testing.assert_allclose(np.sqrt(np.mean((path[1] - path[0]) ** 2, axis=axis)), 0.2, rtol=1e-12)
+
+
 def test_muon_leaves_the_rest_to_another_rule():
     params = [
         make_param((2, 3), "float64", "W"),

@@ -154,6 +154,19 @@ def test_sophia_steps_are_bounded():
     np.testing.assert_allclose(p.get_value(), [2.75, 1.25, 0.75e-3], rtol=1e-14)
 
 
+def test_drawn_classes_have_the_curvature_of_cross_entropy():
+    """Its diagonal in the logits, p(1 - p) over the number of examples, is the mean of the estimates for each."""
+    B, z = 4000, np.array([0.0, 1.0, 2.0])
+    W = shared(np.tile(z, (B, 1)).reshape(40, 100, 3))
+    updates = su.sophia_g([pt.zeros_like(W)], [W], beta2=0.0, logits=W, seed=0)
+    train(updates, 1)
+    h = next(v for v in updates if v.name.endswith("/h")).get_value()
+    p = np.exp(z) / np.exp(z).sum()
+    information = p * (1 - p)
+    error = np.sqrt(information) * abs(1 - 2 * p) / np.sqrt(B)
+    assert (abs(B * h.mean(axis=(0, 1)) - information) < 5 * error).all()
+
+
 @pytest.mark.parametrize("rule", [su.sophia_h, su.esgd])
 def test_curvature_is_estimated_now_and_then(rule):
     p = shared([3.0, 1.0])

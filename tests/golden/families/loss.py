@@ -43,7 +43,15 @@ def run_sophia(loss, **arguments):
     return run(optax.contrib.sophia(**arguments), jax.grad(f), obj_fn=f)
 
 
-def run(rule, gradient, **more):
+def run_momo(loss, peer, **arguments):
+    import jax
+    import optax
+
+    f = functions()[loss]
+    return run(getattr(optax.contrib, peer)(**arguments), jax.grad(f), value=f)
+
+
+def run(rule, gradient, value=None, **more):
     import jax.numpy as jnp
     import optax
 
@@ -51,6 +59,7 @@ def run(rule, gradient, **more):
     state = rule.init(x)
     path = []
     for _ in range(STEPS):
+        more |= {"value": value(x)} if value else {}
         updates, state = rule.update(gradient(x), state, x, **more)
         x = optax.apply_updates(x, updates)
         path.append(np.asarray(x))
@@ -87,6 +96,22 @@ def sophia_cases():
         yield {**case, "peer": "contrib.sophia", "loss": "quadratic", "params": params}
 
 
+def momo_cases():
+    """Whose rates are the largest in some of the steps, and found in the others; in the last case, the largest."""
+    adam = {"b1": 0.8, "b2": 0.95, "eps": 1e-3}
+    for rule, loss, rate, beta, minimum, peers in [
+        ("momo", "log cosh", 0.2, 0.9, 2.0, {"beta": 0.9}),
+        ("momo", "quadratic", 0.6, 0.5, 0.0, {"beta": 0.5}),
+        ("momo_adam", "log cosh", 0.1, 0.8, 2.0, adam),
+        ("momo_adam", "quadratic", 0.05, 0.8, 0.0, adam),
+    ]:
+        arguments = {"learning_rate": rate, "lower_bound": minimum, **peers}
+        hyper = {"learning_rate": rate, "minimum": minimum}
+        hyper |= {"beta1": beta, "beta2": 0.95, "epsilon": 1e-3} if rule == "momo_adam" else {"beta": beta}
+        params = run_momo(loss, rule, **arguments)
+        yield {"rule": rule, "hyper": hyper, "peer": f"contrib.{rule}", "loss": loss, "params": params}
+
+
 def more():
     packages = ("numpy", "jax", "optax")
     return {
@@ -95,5 +120,5 @@ def more():
         "A": A.tolist(),
         "b": B.tolist(),
         "c": C.tolist(),
-        "cases": [*sam_cases(), *sophia_cases()],
+        "cases": [*sam_cases(), *sophia_cases(), *momo_cases()],
     }
