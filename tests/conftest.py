@@ -4,6 +4,11 @@ import importlib.util
 import os
 import warnings
 
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # A lock lets one process at a time compile C into a folder, so each worker has a folder of its own.
+    folder = f"compiledir_{worker}_%(short_platform)s-%(processor)s-%(python_version)s-%(python_bitwidth)s"
+    os.environ["PYTENSOR_FLAGS"] = ",".join([f"compiledir_format={folder}", os.environ.get("PYTENSOR_FLAGS", "")])
+
 import pytensor
 import pytest
 from pytensor.compile.mode import Mode, predefined_linkers, predefined_modes
