@@ -7,18 +7,19 @@ import pytensor.tensor as pt
 from pymc.variational.minibatch_rv import MinibatchRandomVariable, get_scaling
 from pytensor.compile.ops import ViewOp
 from pytensor.gradient import disconnected_grad
-from pytensor.graph.basic import Variable, clone_get_equiv
-from pytensor.graph.replace import graph_replace
+from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.scalar.math import Sigmoid
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random import basic
 from pytensor.tensor.special import Softmax, log_softmax
 
+from symupdates.core.replace import replaced
+
 
 def in_values(graphs, model, values):
     """Expressions of a model's random variables as expressions of what stands for its value variables."""
-    return graph_replace(model.replace_rvs_by_values(graphs), values, strict=False)
+    return replaced(model.replace_rvs_by_values(graphs), values)
 
 
 def loss_of_outputs(model, values, jacobian, names):
@@ -43,13 +44,12 @@ def loss_of_outputs(model, values, jacobian, names):
     likelihoods = [rv for rv, read in direct.items() if not read.isdisjoint(outputs)]
     # PyMC simplifies what a log-probability is derived of, and would leave no output in it that has an expression.
     known = {v: v.type() for v in [*model.free_RVs, *outputs]}
-    clones = clone_get_equiv([], likelihoods, copy_inputs=False, copy_orphans=False, memo=dict(known))
-    terms = [pm.logp(clones[rv], model.rvs_to_values[rv]).sum() for rv in likelihoods]
+    clones = zip(likelihoods, replaced(likelihoods, known), strict=True)
+    terms = [pm.logp(clone, model.rvs_to_values[rv]).sum() for rv, clone in clones]
     there = dict(zip(known.values(), in_values(list(known), model, values), strict=True))
-    clones = clone_get_equiv([], terms, copy_inputs=False, copy_orphans=False, memo=dict(there))
     others = [v for v in [*model.basic_RVs, *model.potentials] if v not in likelihoods]
-    rest = graph_replace(model.logp(others, jacobian=jacobian), values, strict=False)
-    return -sum((clones[term] for term in terms), rest), [there[known[z]] for z in outputs]
+    [rest] = replaced([model.logp(others, jacobian=jacobian)], values)
+    return -sum(replaced(terms, there), rest), [there[known[z]] for z in outputs]
 
 
 def named(model, name):

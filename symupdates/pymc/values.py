@@ -14,7 +14,6 @@ from pymc.initial_point import make_initial_point_fn
 from pymc.pytensorf import collect_default_updates
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
-from pytensor.graph.replace import graph_replace
 from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.type import DenseTensorType
 from pytensor.tensor.variable import TensorVariable
@@ -22,6 +21,7 @@ from pytensor.tensor.variable import TensorVariable
 from symupdates.core import flag, is_state
 from symupdates.core.checks import listed
 from symupdates.core.names import also_named
+from symupdates.core.replace import replaced
 from symupdates.core.state import is_of
 from symupdates.core.types import in_brackets
 from symupdates.random import checked_seed
@@ -92,7 +92,8 @@ def negative_logp(
     flag("negative_logp: jacobian", jacobian)
     model = in_context(model)
     check_complete(values, model)
-    return graph_replace(-model.logp(jacobian=jacobian), values, strict=False)
+    [loss] = replaced([-model.logp(jacobian=jacobian)], values)
+    return loss
 
 
 def as_point(values: Mapping[TensorVariable, SharedVariable]) -> dict[str, np.ndarray]:
