@@ -81,10 +81,15 @@ def tab(address):
         page.wrong = []
         page.on("console", lambda message: message.type == "error" and page.wrong.append(message.text))
         page.on("pageerror", lambda error: page.wrong.append(str(error)))
-        page.on("requestfailed", lambda request: page.wrong.append(f"failed: {request.url}"))
+        page.on("requestfailed", lambda request: left(request) or page.wrong.append(f"failed: {request.url}"))
         page.on("response", lambda answer: answer.status >= 400 and page.wrong.append(f"{answer.status} {answer.url}"))
         page.on("request", lambda request: request.url.startswith((address, "data:")) or page.wrong.append(request.url))
         yield page
+
+
+def left(request):
+    """Whether the request ended because the page was left: the tab's icon may still be on its way then."""
+    return request.failure == "net::ERR_ABORTED"
 
 
 SEEN = """() => ({
