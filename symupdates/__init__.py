@@ -24,6 +24,7 @@ from symupdates.rules.adaptive import (
 )
 from symupdates.rules.layerwise import fromage, lamb, lars
 from symupdates.rules.lbfgs import lbfgs
+from symupdates.rules.line_search import line_search, nonlinear_cg
 from symupdates.rules.matrix import adafactor, adamuon, muon, normuon, shampoo, soap
 from symupdates.rules.moments import (
     adabelief,
@@ -182,6 +183,8 @@ __all__ = [
     "sophia_h",
     "esgd",
     "lbfgs",
+    "nonlinear_cg",
+    "line_search",
     "gauss_newton",
     "levenberg_marquardt",
     "natural_gradient",

@@ -154,6 +154,15 @@ LOSS_ROWS = [
         same=True,
     ),
     LossRow(
+        symupdates.nonlinear_cg,
+        oracles.nonlinear_cg,
+        {"learning_rate": 0.5, "c1": 0.0625, "c2": 0.25},
+        ("x", "g", "d", "param"),
+        whole=("search", "trials", "evaluations"),
+        structure={"method": "polak_ribiere"},
+        same=True,
+    ),
+    LossRow(
         symupdates.gauss_newton,
         oracles.gauss_newton,
         {"learning_rate": 0.25, "damping": 0.5},

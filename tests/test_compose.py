@@ -25,6 +25,7 @@ from symupdates import (
     asam,
     chain,
     gradients,
+    line_search,
     mechanic,
     merge,
     momentum,
@@ -183,6 +184,7 @@ def test_optimizers_that_return_something_else(problem):
         (partition(("b", sgd()), (..., idle)), r"partition: groups\[1\]"),
         (accumulate(idle), "accumulate: optimizer"),
         (mechanic(idle), "mechanic: optimizer"),
+        (line_search(idle), "line_search: optimizer"),
         (sam(optimizer=idle), "sam: optimizer"),
         (asam(optimizer=idle), "asam: optimizer"),
         (muon(others=idle), "muon: others"),
@@ -199,6 +201,7 @@ OPTIMIZERS = [
     partition(("W", None), (..., sgd(learning_rate=0.1))),
     accumulate(rmsprop(learning_rate=0.1), every=2),
     mechanic(chain(gradients.add_l2(), sgd()), betas=3),
+    line_search(sgd(), c2=None),
 ]
 
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.func.__name__)

@@ -186,6 +186,7 @@ def test_which_rules_are_refused(name, shape):
         symupdates.nag(),
         symupdates.extragradient(),
         symupdates.lbfgs(),
+        symupdates.line_search(symupdates.sgd(learning_rate=0.1)),
         symupdates.adahessian(),
         symupdates.polyak_step(),
         symupdates.barzilai_borwein(),

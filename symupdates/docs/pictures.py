@@ -48,7 +48,7 @@ def draw_all(folder):
     """Draw what is not there, or older than the module of its function or than this one."""
     for name in symupdates.__all__:
         rule = getattr(symupdates, name)
-        if rule.__module__.startswith("symupdates.rules.") and name != "mechanic":
+        if rule.__module__.startswith("symupdates.rules.") and next(iter(signature(rule).parameters)) != "optimizer":
             draw(folder / f"{name}.svg", rule, draw_path, rule, (2, 1) if name in matrix.__all__ else (2,))
     for name, schedule in SCHEDULES.items():
         draw(folder / f"schedules.{name}.svg", getattr(schedules, name), draw_curve, schedule)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.tensor import and_, or_, sqrt, switch
+from pytensor.tensor import and_, switch
 from pytensor.tensor.linalg import solve_triangular
 
 from symupdates.core import astype, awaits, inner, like, prepare, require_loss, total, whole_number
 from symupdates.core.ranges import FRACTION, POSITIVE, in_order
 from symupdates.core.types import largest_dtype
+from symupdates.rules.line_search import Search, at_most_one
 from symupdates.typing import Hyper, Loss, Parameters, Updates
 
 __all__ = ["lbfgs"]
@@ -118,78 +119,25 @@ def lbfgs(
     s, y = ([step.state(p, slot, shape=(memory, ...)) for p in params] for slot in "sy")
     x = [step.stand_in(p, "x") for p in params]
     g, d = ([step.state(p, slot) for p in params] for slot in "gd")
-    search = step.state(None, "search", 0.0, (9,), dtype)
-    trials = step.count("trials")
-    evaluations = step.count("evaluations")
+    search = Search(step, loss, grads, d, c1, c2, max_trials)
 
-    # What the trial says.
-    a, phi_0, slope_0, *bracket = (search[i] for i in range(9))
-    phi, slope = astype(loss, dtype), inner(grads, d)
-    begins = pt.eq(a, 0)
-    too_far = ~and_(phi <= phi_0 + c1 * a * slope_0, phi < bracket[1])
-    is_last = trials + 1 >= max_trials
-    arrives = or_(begins, and_(~too_far, or_(abs(slope) <= -c2 * slope_0, is_last)))
-    gives_up = and_(~arrives, is_last)
-
-    # The next trial of this search.
-    bracket = narrowed(bracket, a, phi, slope, too_far)
-    a_here = switch(gives_up, 0, trial_in(bracket, a))
-
-    # The next direction, if the search is over.
     last_s = [p - old for p, old in zip(params, x, strict=True)]
     last_y = [g_p - old for g_p, old in zip(grads, g, strict=True)]
-    is_pair = and_(arrives, and_(~begins, inner(last_s, last_y) > 0))
+    is_pair = and_(search.arrives, and_(~search.begins, inner(last_s, last_y) > 0))
     S = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(s, last_s, strict=True)]
     Y = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(y, last_y, strict=True)]
     direction = [like(p, way) for p, way in zip(params, quasi_newton(grads, S, Y), strict=True)]
-    slope_there = inner(grads, direction)
+    slope = inner(grads, direction)
     # The first step has a length of one at most: without pairs, the direction is the negative gradient.
-    a_there = eta * switch(begins, 1 / sqrt(pt.maximum(1, -slope_there)), 1)
-
-    forgets = and_(gives_up, pt.eq(bracket[0], 0))
+    a = search.next(slope, eta * switch(search.begins, at_most_one(slope), 1))
     for i, (p, g_p, _) in enumerate(step):
-        step[s[i]] = switch(forgets, pt.zeros_like(S[i]), S[i])
-        step[y[i]] = switch(forgets, pt.zeros_like(Y[i]), Y[i])
-        step[x[i]] = switch(arrives, p, x[i])
-        step[g[i]] = switch(arrives, g_p, g[i])
-        step[d[i]] = switch(arrives, direction[i], d[i])
-        goes = astype(switch(arrives, a_there, switch(gives_up, bracket[0], a_here)), p.dtype)
-        step[p] = step[x[i]] + goes * step[d[i]]
-    end = (pt.zeros_like(phi), phi, slope_there)
-    there = pt.stack([a_there, phi, slope_there, *end, *end])
-    step[search] = switch(arrives, there, pt.stack([a_here, phi_0, slope_0, *bracket]))
-    step[trials] = switch(or_(arrives, gives_up), 0, trials + 1)
-    step[evaluations] = evaluations + 1
+        step[s[i]] = switch(search.fails, pt.zeros_like(S[i]), S[i])
+        step[y[i]] = switch(search.fails, pt.zeros_like(Y[i]), Y[i])
+        step[x[i]] = switch(search.arrives, p, x[i])
+        step[g[i]] = switch(search.arrives, g_p, g[i])
+        step[d[i]] = switch(search.arrives, direction[i], d[i])
+        step[p] = step[x[i]] + astype(a, p.dtype) * step[d[i]]
     return step.finish()
-
-
-def narrowed(bracket, a, phi, slope, too_far):
-    """The bracket ``(lo, its phi and slope, hi, its phi and slope)`` after a trial; it is open while hi is lo."""
-    lo, phi_lo, slope_lo, hi, phi_hi, slope_hi = bracket
-    is_open = pt.eq(lo, hi)
-    turns = switch(is_open, slope >= 0, slope * (hi - lo) >= 0)
-    unknown = or_(pt.isnan(phi + slope), pt.isinf(phi + slope))
-    far = (a, switch(unknown, phi_lo, phi), switch(unknown, -slope_lo, slope))  # bisects
-    near = (a, phi, slope)
-    new_lo = [switch(too_far, old, new) for old, new in zip((lo, phi_lo, slope_lo), near, strict=True)]
-    kept = [switch(is_open, new, old) for new, old in zip(near, (hi, phi_hi, slope_hi), strict=True)]
-    new_hi = [
-        switch(too_far, beyond, switch(turns, before, keep))
-        for beyond, before, keep in zip(far, (lo, phi_lo, slope_lo), kept, strict=True)
-    ]
-    return [*new_lo, *new_hi]
-
-
-def trial_in(bracket, a):
-    """The minimum of the cubic, equation 3.59, kept off the ends of the bracket; four times as far if it is open."""
-    lo, phi_lo, slope_lo, hi, phi_hi, slope_hi = bracket
-    width = hi - lo
-    d1 = slope_lo + slope_hi - 3 * (phi_hi - phi_lo) / width
-    d2 = pt.sign(width) * sqrt(pt.maximum(d1**2 - slope_lo * slope_hi, 0))
-    part = 1 - (slope_hi + d2 - d1) / (slope_hi - slope_lo + 2 * d2)
-    least, half = (np.asarray(number, a.dtype) for number in (0.1, 0.5))
-    part = switch(pt.isnan(part), half, pt.clip(part, least, 1 - least))
-    return switch(pt.eq(lo, hi), 4 * a, lo + part * width)
 
 
 def pushed(rows, row):

@@ -259,14 +259,15 @@ def cubic_minimum(lo, hi):
     return min(max(a, near), far)
 
 
-def wolfe_search(phi, slope, a, c1, c2):
-    """Algorithm 3.5, which goes on as 3.6: yields trials, is sent (φ, φ') there, ends at the strong Wolfe conditions.
+def wolfe_search(phi, slope, a):
+    """Algorithm 3.5, which goes on as 3.6: yields trials, and ends at the strong Wolfe conditions.
 
-    It yields the trial, and the ends of the bracket, which are the same while there is none.
+    It is sent φ and φ' at the trial, c1 and c2. It yields the trial, and the ends of the bracket, which are the same
+    while there is none.
     """
     lo = hi = (0.0, phi, slope)
     while True:
-        phi_a, slope_a = yield a, lo, hi
+        phi_a, slope_a, c1, c2 = yield a, lo, hi
         if phi_a > phi + c1 * a * slope or phi_a >= lo[1]:
             hi = (a, phi_a, slope_a)
         elif abs(slope_a) <= -c2 * slope:
@@ -291,7 +292,7 @@ def lbfgs(x, losses, learning_rate=1.0, c1=1e-4, c2=0.9, memory=10, max_trials=2
             trials += 1
             assert trials < max_trials
             try:
-                a, lo, hi = search.send((f.value(x), g_x @ d))
+                a, lo, hi = search.send((f.value(x), g_x @ d, at(c1, t), at(c2, t)))
             except StopIteration:
                 pairs = [*pairs, (x - position, g_x - g)][-memory:]
                 trials = 0
@@ -300,13 +301,50 @@ def lbfgs(x, losses, learning_rate=1.0, c1=1e-4, c2=0.9, memory=10, max_trials=2
             d = -inverse_hessian(pairs, len(x)) @ g
             a = at(learning_rate, t) * (1 if pairs else min(1, 1 / np.linalg.norm(g)))
             phi, slope = f.value(x), g @ d
-            search = wolfe_search(phi, slope, a, at(c1, t), at(c2, t))
+            search = wolfe_search(phi, slope, a)
             a, lo, hi = next(search)
         x = position + a * d
         rows = np.zeros((2, memory, len(x)))
         if pairs:
             rows[:, -len(pairs) :] = np.moveaxis(np.array(pairs), 1, 0)
         state = {"s": rows[0], "y": rows[1], "x": position, "g": g, "d": d, "trials": trials, "evaluations": t + 1}
+        x = moved(x, (yield {"param": x, "search": np.array([a, phi, slope, *lo, *hi]), **state}))
+
+
+def nonlinear_cg(x, losses, learning_rate=1.0, c1=1e-4, c2=0.4, method="hestenes_stiefel", max_trials=20):
+    """Nocedal and Wright (2006), algorithm 5.4, with β by equation 5.45, 5.46 or 5.49; the first trial by 3.60."""
+    g = d = phi = search = None
+    position, trials = x, 0
+    for t, f in enumerate(losses):
+        g_x = f.gradient(x)
+        arrived = t == 0
+        if t:
+            trials += 1
+            assert trials < max_trials
+            try:
+                a, lo, hi = search.send((f.value(x), g_x @ d, at(c1, t), at(c2, t)))
+            except StopIteration:
+                arrived, trials = True, 0
+        if arrived:
+            first = min(1, 1 / np.linalg.norm(g_x))
+            if t:
+                y = g_x - g
+                beta = {
+                    "polak_ribiere": max(g_x @ y / (g @ g), 0),
+                    "hestenes_stiefel": g_x @ y / (y @ d),
+                    "dai_yuan": g_x @ g_x / (y @ d),
+                }[method]
+                assert g_x @ (beta * d - g_x) < 0
+                d = beta * d - g_x
+                first = 2 * (f.value(x) - phi) / (g_x @ d)
+            else:
+                d = -g_x
+            position, g = x, g_x
+            a, phi, slope = at(learning_rate, t) * first, f.value(x), g @ d
+            search = wolfe_search(phi, slope, a)
+            a, lo, hi = next(search)
+        x = position + a * d
+        state = {"x": position, "g": g, "d": d, "trials": trials, "evaluations": t + 1}
         x = moved(x, (yield {"param": x, "search": np.array([a, phi, slope, *lo, *hi]), **state}))
 
 

@@ -12,7 +12,7 @@ from pytensor.gradient import disconnected_grad, grad_scale
 from scipy.optimize import minimize, rosen, rosen_der
 
 import symupdates as su
-from symupdates.rules.lbfgs import trial_in
+from symupdates.rules.line_search import trial_in
 
 
 def shared(value, name="p"):

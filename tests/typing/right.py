@@ -132,6 +132,7 @@ def compositions(loss: TensorVariable, params: list[SharedVariable]) -> None:
     groups = symupdates.partition(("^b", sgd(learning_rate=0.1)), ([W], None), rest=(..., symupdates.chain(adam)))
     assert_type(symupdates.accumulate(groups, every=2), Optimizer)
     assert_type(symupdates.mechanic(sgd), Optimizer)
+    assert_type(symupdates.line_search(sgd, c2=None), Optimizer)
     many: list[OptimizerLike] = [adam, adam(), symupdates.sam, optimizer, groups, my_rule, by_hand]
     assert_type(symupdates.merge(*(make(loss, params) for make in many)), Updates)
 
