@@ -11,6 +11,7 @@ from oracles.loss import wolfe_search
 from scipy.optimize import minimize, rosen, rosen_der
 
 import symupdates as su
+from symupdates.rules.line_search import METHODS
 
 
 def shared(value, name="p"):
@@ -43,6 +44,12 @@ def test_conjugate_gradients(method):
     for got, want in zip(problem.train(updates, 25), expected, strict=True):
         for slot, value in want.items():
             np.testing.assert_allclose(got[slot], value, rtol=1e-9, atol=1e-11, err_msg=slot)
+
+
+def test_polak_and_ribiere_restart():
+    """A factor that would be negative is zero: the direction is the gradient's."""
+    g, y, g_old, d = ([pt.constant(np.array(x))] for x in ([1.0, 0.0], [-1.0, -1.0], [2.0, 1.0], [-2.0, -1.0]))
+    assert [method(g, y, g_old, d).eval() for method in METHODS.values()] == pytest.approx([-1 / 3, 0, 1 / 3])
 
 
 @pytest.mark.parametrize("method", ["polak_ribiere", "hestenes_stiefel", "dai_yuan"])
