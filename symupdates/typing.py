@@ -24,6 +24,7 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.variable import TensorVariable
 
 __all__ = [
+    "Bounds",
     "GradientTransform",
     "Gradients",
     "GroupLike",
@@ -104,6 +105,9 @@ ScheduleLike: TypeAlias = Callable[[TensorVariable], Number]
 
 Hyper: TypeAlias = Number | ScheduleLike
 """A hyper-parameter: a number, a scalar variable (shared, to be changed while training), or a schedule."""
+
+Bounds: TypeAlias = tuple[Any, Any]
+"""The least and the greatest value of each element: numbers, or arrays; None is no bound."""
 
 Seed: TypeAlias = int | Sequence[int] | None
 """The seed of random numbers; None for others in every run."""

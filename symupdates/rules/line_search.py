@@ -34,7 +34,8 @@ class Search:
 
     With :math:`\phi(a) = f(x + a d)`, it ends at a trial :math:`a` that satisfies the strong Wolfe conditions; without
     `c2`, the first of them. It is the pair of algorithms 3.5 and 3.6 of Nocedal and Wright, one trial each update, and
-    its bracket is open while both ends are the same.
+    its bracket is open while both ends are the same. With `most`, no trial is larger, and it ends there if the loss
+    still falls.
 
     Attributes
     ----------
@@ -50,7 +51,7 @@ class Search:
         The loss at the trial, and where the search began.
     """
 
-    def __init__(self, step, loss, grads, d, c1, c2, max_trials):
+    def __init__(self, step, loss, grads, d, c1, c2, max_trials, most=None):
         self.step = step
         self.search = step.state(None, "search", 0.0, (9,), step.dtype)
         self.trials = step.count("trials")
@@ -62,8 +63,11 @@ class Search:
         self.failed = and_(self.begins, and_(pt.eq(bracket[0], 0), pt.neq(bracket[3], 0)))
         too_far = ~and_(phi <= phi_0 + c1 * a * slope_0, phi < bracket[1])
         is_last = self.trials + 1 >= max_trials
-        is_end = ~too_far if c2 is None else and_(~too_far, or_(abs(slope) <= -c2 * slope_0, is_last))
-        self.arrives = or_(self.begins, is_end)
+        is_flat = or_(abs(slope) <= -c2 * slope_0, is_last) if c2 is not None else True
+        if most is not None:
+            is_flat = or_(is_flat, and_(a >= most, slope <= 0))
+        self.most = most
+        self.arrives = or_(self.begins, and_(~too_far, is_flat))
         self.gives_up = and_(~self.arrives, is_last)
         self.bracket = narrowed(bracket, a, phi, slope, too_far)
         self.fails = and_(self.gives_up, pt.eq(self.bracket[0], 0))
@@ -76,7 +80,7 @@ class Search:
         slope, first : scalars
             Of the next direction, if this search `arrives`: the slope along it, and the first trial.
         """
-        here = switch(self.gives_up, 0, trial_in(self.bracket, self.a))
+        here = switch(self.gives_up, 0, trial_in(self.bracket, self.a, self.most))
         end = (pt.zeros_like(self.phi), self.phi, slope)
         there = pt.stack([first, self.phi, slope, *end, *end])
         kept = pt.stack([here, self.phi_0, self.slope_0, *self.bracket])
@@ -104,8 +108,9 @@ def narrowed(bracket, a, phi, slope, too_far):
     return [*new_lo, *new_hi]
 
 
-def trial_in(bracket, a):
+def trial_in(bracket, a, most=None):
     """The minimum of the cubic, equation 3.59, kept off the ends of the bracket; four times as far if it is open."""
+    farther = 4 * a if most is None else pt.minimum(4 * a, most)
     lo, phi_lo, slope_lo, hi, phi_hi, slope_hi = bracket
     width = hi - lo
     d1 = slope_lo + slope_hi - 3 * (phi_hi - phi_lo) / width
@@ -113,7 +118,7 @@ def trial_in(bracket, a):
     part = 1 - (slope_hi + d2 - d1) / (slope_hi - slope_lo + 2 * d2)
     least, half = (np.asarray(number, a.dtype) for number in (0.1, 0.5))
     part = switch(pt.isnan(part), half, pt.clip(part, least, 1 - least))
-    return switch(pt.eq(lo, hi), 4 * a, lo + part * width)
+    return switch(pt.eq(lo, hi), farther, lo + part * width)
 
 
 def at_most_one(slope):

@@ -164,6 +164,15 @@ def test_backtracking_alone_gives_up_and_takes_the_gradient():
     assert found == [-999.0, 1.0, 0.0]
 
 
+def test_a_search_given_up_with_something_gained():
+    """From 0.4, which the first trial reached and the second leapt over, the step is the optimizer's again."""
+    p = shared(1.0)
+    updates = su.line_search(su.sgd(learning_rate=0.006), c2=0.1, max_trials=2)(50 * p**2, [p])
+    step = pytensor.function([], [], updates=updates)
+    found = [(step(), p.get_value().item())[1] for _ in range(4)]
+    np.testing.assert_allclose(found, [0.4, -1.4, 0.4, 0.16], rtol=1e-12)
+
+
 def test_a_step_that_climbs_is_not_taken():
     p = shared([3.0, 4.0])
 

@@ -257,6 +257,17 @@ def test_a_search_that_ends_in_vain():
     assert found == sorted(found, reverse=True) and found[-1] < 1e-3
 
 
+def test_pairs_outlive_a_search_that_gained_something():
+    """It is given up at a lower point than it began: what is known of the curvature stays."""
+    p, rate = shared(1.0), shared(0.95, "rate")
+    updates = su.lbfgs(50 * p**2, [p], learning_rate=rate, c2=0.1, max_trials=2)
+    step = pytensor.function([], p, updates=updates, mode=PYTHON)
+    step()
+    rate.set_value(0.6)
+    np.testing.assert_allclose([step() for _ in range(4)], [0.05, 0.02, -0.07, 0.02], rtol=1e-12)
+    assert su.named(updates)["p/lbfgs/s"].get_value()[-1] == pytest.approx(-0.95, rel=1e-12)
+
+
 def test_a_trial_keeps_off_the_ends_of_the_bracket():
     """The minimum of the cubic, inside; a tenth from an end, if it is nearer; in the middle, if there is none."""
     for ends, expected in (

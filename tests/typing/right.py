@@ -45,6 +45,7 @@ def rules(loss: TensorVariable, params: list[SharedVariable], grads: list[Tensor
     assert_type(adam(symupdates.get_or_compute_grads(loss, params), params), Updates)
     assert_type(symupdates.sam(loss, params, rho=rate, optimizer=symupdates.momentum(momentum=0.8)), Updates)
     assert_type(symupdates.lbfgs(loss, params, memory=5), Updates)
+    assert_type(symupdates.lbfgs(loss, params, bounds={"W": (0, None)}), Updates)
     assert_type(symupdates.sgld(loss, params, seed=[1, 2]), Updates)
     assert_type(symupdates.gauss_newton(loss, params, outputs=grads), Updates)
     pytensor.function([x], loss, updates=adam(((x - W) ** 2).sum(), [W], rate))
