@@ -22,11 +22,21 @@ from symupdates.port.facts import (
     STREAMS,
     exists,
     is_under,
+    row_of_gone,
     under_pytensor,
     under_theano,
 )
 from symupdates.port.finding import Finding
-from symupdates.port.syntax import Fill, closed, comments_in, leftmost, local_name, text_of, walk
+from symupdates.port.syntax import (
+    Fill,
+    closed,
+    comments_in,
+    leftmost,
+    local_name,
+    text_of,
+    walk,
+    without_last_semicolon,
+)
 from symupdates.theano.modules import TREE
 from symupdates.theano.names import CHANGES
 
@@ -285,6 +295,8 @@ class Script:
 
     def is_prefix(self, full):
         """Whether it is a module of which parts are known: `theano.tensor.nnet`, `theano.gof`."""
+        if full.removeprefix("theano.") in TREE and row_of_gone(full) is None:
+            return True
         return any(known != full and is_under(known, full) for known in (*CHANGES, *EXPRESSIONS, *NAMES))
 
     def becomes_symupdates(self, bound):
@@ -400,6 +412,33 @@ class Script:
         if moved is not None:
             self.moved.add(leftmost(moved))
         return finding
+
+    def replace_statement(self, line, new, kind="renamed", why=""):
+        """Say and plan that statements take the place of one, on lines of their own where it has one."""
+        parent = self.parents[line]
+        finding = self.find(line, kind, why)
+        kept = [text_of(statement) for statement in new]
+        if isinstance(parent, cst.SimpleStatementLine) and len(parent.body) == 1:
+            block = self.parents[parent]
+            if not new and isinstance(block, cst.IndentedBlock) and len(block.body) == 1:
+                new = [cst.Pass()]
+
+            def plan(updated):
+                if not new:
+                    lines = [cst.EmptyLine(comment=each) for each in comments_in(updated)]
+                    return cst.FlattenSentinel(lines)
+                lost = comments_in(line) if sum(len(comments_in(each)) for each in new) < len(comments_in(line)) else []
+                above = [*updated.leading_lines, *(cst.EmptyLine(comment=each) for each in lost)]
+                lines = [updated.with_changes(body=[new[0]], leading_lines=above)]
+                lines += [cst.SimpleStatementLine([statement]) for statement in new[1:]]
+                return cst.FlattenSentinel(lines)
+
+            self.plans[parent] = plan, None
+        else:
+            self.plans[line] = (lambda updated: cst.FlattenSentinel(new) if new else cst.RemoveFromParent()), None
+            self.plans[parent] = without_last_semicolon, None
+        finding.now = "; ".join(kept) or "nothing"
+        finding.rewritten = True
 
     def replace(self, node, text):
         """A plan: put that expression in its place, in parentheses if need be."""
