@@ -41,6 +41,7 @@ from symupdates.theano.modules import TREE
 from symupdates.theano.names import CHANGES
 
 MOVES = {"reshape", "flatten", "dimshuffle", "transpose", "swapaxes"}
+MOVING = {f"theano.tensor.{name}" for name in MOVES}
 
 
 @dataclass
@@ -230,8 +231,10 @@ class Script:
             functions = {self.function_of(node), *map(self.imported, self.values_of_references(node.func))}
             functions = {under_theano(name) for name in functions if name}
             if functions:
-                summed = "theano.tensor.sum" in functions and node.args and self.is_exponential(node.args[0].value)
-                return bool(functions & PROBABILITIES or summed)
+                of = node.args[0].value if node.args else None
+                summed = "theano.tensor.sum" in functions and of is not None and self.is_exponential(of)
+                moved = functions & MOVING and of is not None and self.is_probability(of, seen)
+                return bool(functions & PROBABILITIES or summed or moved)
             if not isinstance(node.func, cst.Attribute):
                 return False
             method = node.func.attr.value

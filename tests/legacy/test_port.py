@@ -984,12 +984,13 @@ class Model:
     def __init__(self, x):
         self.softmax = T.nnet.softmax
         self.p = self.softmax(x)
+        self.rows = T.reshape(self.p, y.shape)
         self.scale = T.exp(x)
     def loss(self, y, q):
-        return -T.mean(T.log(self.p)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)
+        return -T.mean(T.log(self.rows)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)
 """
     assert port(source)[1].splitlines()[-1].strip() == (
-        "return -T.mean(theano_tensor.log(self.p)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)"
+        "return -T.mean(theano_tensor.log(self.rows)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)"
     )
 
 
