@@ -40,8 +40,8 @@ from symupdates.port.syntax import (
 from symupdates.theano.modules import TREE
 from symupdates.theano.names import CHANGES
 
-MOVES = {"reshape", "flatten", "dimshuffle", "transpose", "swapaxes"}
-MOVING = {f"theano.tensor.{name}" for name in MOVES}
+METHODS = {"reshape", "flatten", "dimshuffle", "transpose", "swapaxes", "sum"}
+MOVES = {f"theano.tensor.{name}" for name in METHODS - {"sum"}}
 
 
 @dataclass
@@ -72,6 +72,7 @@ class Script:
         self.helpers = {}  # functions to define, and their arguments and expressions
         self.words = {node.value for node in self.nodes if isinstance(node, cst.Name)}
         self.values = self.collect_values()
+        self.returned = self.collect_returned()
         named = {self.imported(node) or "" for node in self.references}
         self.only_updates = all(is_under(name, "lasagne.updates") for name in named if is_under(name, "lasagne"))
 
@@ -153,6 +154,17 @@ class Script:
                         values.setdefault(name, []).append(value if part is target else None)
         return values
 
+    def collect_returned(self):
+        """For each function of the script, by its name, all that it returns."""
+        returned = {}
+        for node in self.nodes:
+            if isinstance(node, cst.Return) and node.value is not None:
+                function = node
+                while not isinstance(function, cst.FunctionDef):
+                    function = self.parents[function]
+                returned.setdefault(function.name.value, []).append(node.value)
+        return returned
+
     def values_of(self, node):
         return self.values.get(get_full_name_for_node(node) or "", [])
 
@@ -224,27 +236,34 @@ class Script:
             return self.is_probability(node.value, seen)
         if isinstance(node, cst.UnaryOperation):
             return self.is_probability(node.expression, seen)
+        if isinstance(node, cst.IfExp):
+            return self.is_probability(node.body, seen) or self.is_probability(node.orelse, seen)
         if isinstance(node, cst.BinaryOperation) and text_of(node.left) in {"1", "1.", "1.0"}:
             divided = isinstance(node.operator, cst.Divide) and self.is_exponential(node.right)
             return divided or (isinstance(node.operator, cst.Subtract) and self.is_probability(node.right, seen))
         if isinstance(node, cst.Call):
-            functions = {self.function_of(node), *map(self.imported, self.values_of_references(node.func))}
-            functions = {under_theano(name) for name in functions if name}
-            if functions:
-                of = node.args[0].value if node.args else None
-                summed = "theano.tensor.sum" in functions and of is not None and self.is_exponential(of)
-                moved = functions & MOVING and of is not None and self.is_probability(of, seen)
-                return bool(functions & PROBABILITIES or summed or moved)
-            if not isinstance(node.func, cst.Attribute):
-                return False
-            method = node.func.attr.value
-            if method == "sum":
-                return self.is_exponential(node.func.value)
-            return method in MOVES and self.is_probability(node.func.value, seen)
+            functions, of = self.applied(node)
+            if "theano.tensor.sum" in functions and of is not None:
+                return self.is_exponential(of)
+            if functions & MOVES and of is not None:
+                return self.is_probability(of, seen)
+            name = text_of(node.func).rpartition(".")[2] if not functions else None
+            returned = self.returned.get(name, ()) if (name, "()") not in seen else ()
+            return bool(functions & PROBABILITIES) or any(
+                self.is_probability(value, (*seen, (name, "()"))) for value in returned
+            )
         name = get_full_name_for_node(node) if isinstance(node, cst.Name | cst.Attribute) else None
         if name in self.values and name not in seen:
             return any(v is not None and self.is_probability(v, (*seen, name)) for v in self.values[name])
         return isinstance(node, cst.Attribute) and node.attr.value == "T" and self.is_probability(node.value, seen)
+
+    def applied(self, call):
+        """What functions a call can be of, and of what: of ``T.sum(x)`` and of ``x.sum()``, Theano's sum, of ``x``."""
+        functions = {self.function_of(call), *map(self.imported, self.values_of_references(call.func))}
+        functions = {under_theano(name) for name in functions if name}
+        if not functions and isinstance(call.func, cst.Attribute) and call.func.attr.value in METHODS:
+            return {f"theano.tensor.{call.func.attr.value}"}, call.func.value
+        return functions, call.args[0].value if call.args else None
 
     def values_of_references(self, node):
         """What a name is given that is a name, or an attribute of one."""

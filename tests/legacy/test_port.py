@@ -986,10 +986,22 @@ class Model:
         self.p = self.softmax(x)
         self.rows = T.reshape(self.p, y.shape)
         self.scale = T.exp(x)
+    def decode(self, x):
+        if self.scale is None:
+            return x
+        return self.again(T.dot(x, self.W))
+    def again(self, x):
+        return T.nnet.sigmoid(x) if x.ndim else self.again(x)
     def loss(self, y, q):
+        p = T.log(self.decode(q)) + T.log(1 - net.decode(q).T) + T.log(self.loss(q)) + T.log(q.encode())
         return -T.mean(T.log(self.rows)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)
 """
-    assert port(source)[1].splitlines()[-1].strip() == (
+    *_, before, last = map(str.strip, port(source)[1].splitlines())
+    assert before == (
+        "p = theano_tensor.log(self.decode(q)) + theano_tensor.log(1 - net.decode(q).T) + T.log(self.loss(q)) "
+        "+ T.log(q.encode())"
+    )
+    assert last == (
         "return -T.mean(theano_tensor.log(self.rows)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)"
     )
 
