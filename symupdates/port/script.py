@@ -40,8 +40,8 @@ from symupdates.port.syntax import (
 from symupdates.theano.modules import TREE
 from symupdates.theano.names import CHANGES
 
-METHODS = {"reshape", "flatten", "dimshuffle", "transpose", "swapaxes", "sum"}
-MOVES = {f"theano.tensor.{name}" for name in METHODS - {"sum"}}
+METHODS = set("reshape flatten dimshuffle transpose swapaxes sum argmax astype".split())
+MOVES = {f"theano.tensor.{name}" for name in METHODS - {"sum", "argmax", "astype"}}
 
 
 @dataclass
@@ -155,14 +155,14 @@ class Script:
         return values
 
     def collect_returned(self):
-        """For each function of the script, by its name, all that it returns."""
+        """For each function of the script, by its name and ``()``, all that it returns."""
         returned = {}
         for node in self.nodes:
             if isinstance(node, cst.Return) and node.value is not None:
                 function = node
                 while not isinstance(function, cst.FunctionDef):
                     function = self.parents[function]
-                returned.setdefault(function.name.value, []).append(node.value)
+                returned.setdefault(f"{function.name.value}()", []).append(node.value)
         return returned
 
     def values_of(self, node):
@@ -201,10 +201,10 @@ class Script:
     def is_symbolic(self, node, seen=()):
         """Whether it is a symbolic variable, as far as the syntax tells."""
         if isinstance(node, cst.Call):
-            name = self.function_of(node) or ""
-            if is_under(name, "theano.tensor") or is_under(name, "pytensor.tensor"):
+            name = under_theano(self.function_of(node) or "")
+            if is_under(name, "theano.tensor"):
                 return name.rpartition(".")[2] not in {"TensorType", "grad", "RandomStream", "RandomStreams"}
-            if name in {"theano.shared", "pytensor.shared"}:
+            if name == "theano.shared":
                 return True
             method = node.func.attr.value if isinstance(node.func, cst.Attribute) else "get_value"
             return not name and method not in {"get_value", "eval"} and self.is_symbolic(node.func.value, seen)
@@ -243,15 +243,17 @@ class Script:
             return divided or (isinstance(node.operator, cst.Subtract) and self.is_probability(node.right, seen))
         if isinstance(node, cst.Call):
             functions, of = self.applied(node)
-            if "theano.tensor.sum" in functions and of is not None:
+            if functions & PROBABILITIES:
+                return True
+            if of is not None and "theano.tensor.sum" in functions:
                 return self.is_exponential(of)
-            if functions & MOVES and of is not None:
+            if of is not None and functions & MOVES:
                 return self.is_probability(of, seen)
-            name = text_of(node.func).rpartition(".")[2] if not functions else None
-            returned = self.returned.get(name, ()) if (name, "()") not in seen else ()
-            return bool(functions & PROBABILITIES) or any(
-                self.is_probability(value, (*seen, (name, "()"))) for value in returned
-            )
+            if functions:
+                return False
+            name = text_of(node.func).rpartition(".")[2] + "()"
+            returned = self.returned.get(name, ()) if name not in seen else ()
+            return any(self.is_probability(value, (*seen, name)) for value in returned)
         name = get_full_name_for_node(node) if isinstance(node, cst.Name | cst.Attribute) else None
         if name in self.values and name not in seen:
             return any(v is not None and self.is_probability(v, (*seen, name)) for v in self.values[name])
@@ -259,16 +261,13 @@ class Script:
 
     def applied(self, call):
         """What functions a call can be of, and of what: of ``T.sum(x)`` and of ``x.sum()``, Theano's sum, of ``x``."""
-        functions = {self.function_of(call), *map(self.imported, self.values_of_references(call.func))}
-        functions = {under_theano(name) for name in functions if name}
+        values = self.values_of(call.func) if isinstance(leftmost(call.func), cst.Name) else ()
+        named = [v for v in values if isinstance(v, cst.Name | cst.Attribute)]
+        names = [self.function_of(call), *map(self.imported, named)]
+        functions = {under_theano(name) for name in names if name}
         if not functions and isinstance(call.func, cst.Attribute) and call.func.attr.value in METHODS:
             return {f"theano.tensor.{call.func.attr.value}"}, call.func.value
         return functions, call.args[0].value if call.args else None
-
-    def values_of_references(self, node):
-        """What a name is given that is a name, or an attribute of one."""
-        values = self.values_of(node) if isinstance(leftmost(node), cst.Name) else ()
-        return [v for v in values if isinstance(v, cst.Name | cst.Attribute)]
 
     def is_exponential(self, node):
         """Whether it is an exponential, or one and an exponential."""
