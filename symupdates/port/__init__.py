@@ -61,8 +61,9 @@ axes there are, the command defines a function that asks.
 
 *Logarithms of probabilities.* Where a softmax or a sigmoid is rounded to 0, its logarithm has no gradient, and the loss
 becomes NaN. Theano computed both from the logits. The command has the function of ``symupdates.theano`` do it, wherever
-the syntax tells that it is a probability; written anew it is ``T.special.log_softmax(x, axis=-1)``, ``-T.softplus(-x)``
-for ``log(sigmoid(x))`` and ``-T.softplus(x)`` for ``log(1 - sigmoid(x))``:
+the syntax tells that it is a probability, be it what a function of the script returns; written anew it is
+``T.special.log_softmax(x, axis=-1)``, ``-T.softplus(-x)`` for ``log(sigmoid(x))`` and ``-T.softplus(x)`` for
+``log(1 - sigmoid(x))``:
 
 >>> findings, ported = port('''
 ... import theano.tensor as T
@@ -118,7 +119,9 @@ Theano and Lasagne                         PyTensor and symupdates
 ``consider_constant(x)``                   ``zero_grad(x)``
 =========================================  ===================================================
 
-:mod:`symupdates.theano.names` has them all, and the command applies them. Your aliases stay: ``T`` remains ``T``.
+:mod:`symupdates.theano.names` has them all, and the command applies them; names that PyTensor has in another module,
+as ``T.type.float_dtypes`` for ``T.float_dtypes``, too. Your aliases stay: ``T`` remains ``T``. Statements that set a
+flag which PyTensor lacks and which changed no result, as ``theano.config.warn.round = False``, go.
 
 **What is gone.** Most of ``T.nnet`` is an expression, which the command writes out, with Theano's values and gradients:
 

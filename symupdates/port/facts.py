@@ -6,6 +6,7 @@ from functools import cache
 
 import pytensor
 
+from symupdates.theano.modules import place
 from symupdates.theano.names import CHANGES
 
 KINDS = ("silent", "renamed", "changed", "gone")
@@ -202,6 +203,24 @@ def row_of_gone(name):
     """The row of the table that says that a name, or what it is in, is gone; or None."""
     rows = (row for row in CHANGES.values() if row.kind in {"dropped", "absent"})
     return next((row for row in rows if is_under(name, row.name)), None)
+
+
+@cache
+def new_name(name):
+    """The name that takes the place of one of Theano's, with the same meaning, or None."""
+    if not is_under(name, "theano"):
+        return None
+    if (new := NAMES.get(name) or served(name)) is not None or exists(under_pytensor(name)):
+        return new
+    new = place(name) if row_of_gone(name) is None else None
+    return new if new is not None and exists(new) else None
+
+
+def is_renamed_within(name):
+    """Whether it is an attribute of something that has a new name."""
+    within, _, attribute = name.rpartition(".")
+    new = new_name(within)
+    return new is not None and exists(f"{new}.{attribute}")
 
 
 def under_pytensor(name):

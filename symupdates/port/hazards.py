@@ -5,9 +5,11 @@ import libcst.matchers as m
 from libcst.helpers import get_full_name_for_node
 
 import symupdates
-from symupdates.port.facts import EVERY_KEY, FLAGS, MOMENTUM, NO_GRADIENT, TRUTH, is_under
+from symupdates.port.facts import EVERY_KEY, FLAGS, MOMENTUM, NO_GRADIENT, TRUTH, is_under, under_theano
 from symupdates.port.syntax import argument, text_of, walk
 from symupdates.theano.names import CHANGES
+
+CASTS = {"theano.tensor.cast", "theano.tensor.astype"}
 
 
 def momentum(script, call):
@@ -19,12 +21,10 @@ def momentum(script, call):
 
 def differentiate(script, call):
     """Look in what is differentiated for what no gradient passes."""
-    name = script.function_of(call) or ""
+    name = under_theano(script.function_of(call) or "")
     last = name.rpartition(".")[2]
     is_rule = is_under(name, "lasagne.updates") or (is_under(name, "symupdates") and last in symupdates.__all__)
-    if not (
-        is_rule or name.removeprefix("theano").removeprefix("pytensor") in {".grad", ".tensor.grad", ".gradient.grad"}
-    ):
+    if not is_rule and name not in {"theano.grad", "theano.tensor.grad", "theano.gradient.grad"}:
         return
     loss = argument(call, "loss_or_grads" if is_rule else "cost", 0)
     if loss is None or last.startswith(("apply_", "norm_", "total_norm")):
@@ -44,19 +44,17 @@ def differentiate(script, call):
             unread.append(node.value)  # what selects is not differentiated
             continue
         if isinstance(node, cst.Call):
-            function = (script.function_of(node) or "").removeprefix("theano").removeprefix("pytensor")
-            method = node.func.attr.value if isinstance(node.func, cst.Attribute) else ""
-            to = argument(node, "dtype", 0 if method == "astype" else 1)
-            is_cast = function == ".tensor.cast" or (method == "astype" and not function)
-            whole = is_cast and to is not None and text_of(to).strip("'\"").startswith(("int", "uint"))
-            if function == ".tensor.argmax" or (method == "argmax" and not function) or whole:
+            functions, _ = script.applied(node)
+            to = argument(node, "dtype", 0 if "theano.tensor.astype" in functions else 1) if functions & CASTS else None
+            whole = to is not None and text_of(to).strip("'\"").startswith(("int", "uint"))
+            if whole or "theano.tensor.argmax" in functions:
                 if not any(f.why is NO_GRADIENT and f.legacy == text_of(node) for f in script.findings):
                     script.find(node, "silent", NO_GRADIENT, now="nothing that is differentiated")
                 continue
-            if function.endswith("crossentropy"):
+            if any(name.endswith("crossentropy") for name in functions):
                 unread += [arg.value for arg in node.args[:1]]
                 continue
-            if function.endswith(("switch", "arange")):
+            if any(name.endswith(("switch", "arange")) for name in functions):
                 unread += [arg.value for arg in node.args[1:]]
                 continue
         unread += [child for child in node.children if not isinstance(child, cst.Annotation)]

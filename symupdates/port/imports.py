@@ -10,16 +10,16 @@ from symupdates.port.facts import (
     EXPRESSIONS,
     LASAGNE,
     LASAGNE_NOW,
-    NAMES,
     STREAM,
     STREAMS,
     exists,
     is_under,
+    new_name,
     served,
     under_pytensor,
 )
 from symupdates.port.references import gone
-from symupdates.port.syntax import aliased, comments_in, definition, dotted, leftmost, local_name, text_of, walk
+from symupdates.port.syntax import aliased, definition, dotted, leftmost, local_name, text_of, walk
 
 
 def imports_and_additions(script):
@@ -35,7 +35,7 @@ def imports_and_additions(script):
         if top and first is None:
             first = line, new
         elif new is not None:
-            plan_import(script, line, new)
+            script.replace_statement(line, new)
     if first is not None:
         line, new = first
         present = {text_of(statement) for statement in (new or [line])}
@@ -45,7 +45,7 @@ def imports_and_additions(script):
             if text not in present:
                 extra.append(cst.parse_statement(text).body[0])
         if new is not None or extra:
-            plan_import(script, line, [*([line] if new is None else new), *extra])
+            script.replace_statement(line, [*([line] if new is None else new), *extra])
     if script.helpers:
         define_helpers(script)
 
@@ -74,32 +74,6 @@ def define_helpers(script):
         return cst.FlattenSentinel([*lines, *definitions])
 
     script.plans[after] = plan, None
-
-
-def plan_import(script, line, new):
-    """Put statements in the place of an import, on lines of their own where it has one."""
-    parent = script.parents[line]
-    finding = script.find(line, "renamed", "")
-    kept = [text_of(statement) for statement in new]
-    if not new and isinstance(script.parents[parent], cst.IndentedBlock) and len(script.parents[parent].body) == 1:
-        new = [cst.Pass()]
-    if isinstance(parent, cst.SimpleStatementLine) and len(parent.body) == 1:
-
-        def plan(updated):
-            if not new:
-                lines = [cst.EmptyLine(comment=each) for each in comments_in(updated)]
-                return cst.FlattenSentinel(lines)
-            lost = comments_in(line) if sum(len(comments_in(each)) for each in new) < len(comments_in(line)) else []
-            above = [*updated.leading_lines, *(cst.EmptyLine(comment=each) for each in lost)]
-            lines = [updated.with_changes(body=[new[0]], leading_lines=above)]
-            lines += [cst.SimpleStatementLine([statement]) for statement in new[1:]]
-            return cst.FlattenSentinel(lines)
-
-        script.plans[parent] = plan, None
-    else:
-        script.plans[line] = (lambda updated: cst.FlattenSentinel(new) if new else cst.RemoveFromParent()), None
-    finding.now = "; ".join(kept) or "nothing"
-    finding.rewritten = True
 
 
 def is_free(script, line, local, full):
@@ -188,12 +162,10 @@ def moved_import(full):
         return full
     if full in STREAMS:
         return STREAM
-    if full in NAMES:
-        return NAMES[full]
+    if (new := new_name(full)) is not None:
+        return new
     if full in EXPRESSIONS:
         return None
-    if (new := served(full)) is not None:
-        return new
     return under_pytensor(full) if exists(under_pytensor(full)) else None
 
 

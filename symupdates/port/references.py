@@ -10,18 +10,20 @@ from symupdates.port.facts import (
     BY_AXES,
     EXPRESSIONS,
     LASAGNE,
-    NAMES,
     RULES_OF_MOMENTUM,
     exists,
+    is_renamed_within,
     is_under,
+    new_name,
     row_of_gone,
     served,
     under_pytensor,
     under_theano,
 )
 from symupdates.port.hazards import momentum
-from symupdates.port.syntax import Fill, argument, comments_in, is_simple, leftmost, text_of, walk
+from symupdates.port.syntax import Fill, argument, comments_in, is_literal, is_simple, leftmost, text_of, walk
 from symupdates.theano.names import CHANGES
+from symupdates.theano.parts.config import WITHOUT_EFFECT
 
 
 def refer(script, node):
@@ -56,7 +58,7 @@ def rename(script, node, name):
         kind = CHANGES[name].kind.replace("dropped", "gone")
         script.find(node, kind, CHANGES[name].note, script.replace(node, BUILTINS[name]), moved=node)
         return True
-    new = NAMES.get(name) or (served(name) if is_under(name, "theano") else None)
+    new = new_name(name)
     row = CHANGES.get(name)
     if new is None and row is not None and row.name.startswith("numpy.") and is_under(row.pytensor or "", "numpy"):
         base = node.value if isinstance(node, cst.Attribute) else None
@@ -73,7 +75,7 @@ def rename(script, node, name):
         return True  # its import brings the new name under the old
     if is_under(new, "pytensor.scan"):  # a module that the function of its name hides
         module, _, last = new.rpartition(".")
-        script.find(node, "renamed", row.note, now=f"from {module} import {last}")
+        script.find(node, "renamed", row.note if row else "", now=f"from {module} import {last}")
         return True
     if (spelled := script.spell(new, node)) is None:
         return False
@@ -158,9 +160,25 @@ def express(script, node, name):
 
 def absent(script, node, name):
     """Report a name that PyTensor has not."""
-    if row_of_gone(name) is None and not (is_under(name, "theano") and not exists(under_pytensor(name))):
+    if row_of_gone(name) is None and (not is_under(name, "theano") or exists(under_pytensor(name))):
         return False
-    gone(script, node, name)
+    if is_renamed_within(name):
+        return False
+    if not flag(script, node, name):
+        gone(script, node, name)
+    return True
+
+
+def flag(script, node, name):
+    """Take out a statement that sets a flag of Theano's which has no effect."""
+    target = script.parents[node]
+    statement = script.parents[target]
+    if name.removeprefix("theano.config.").replace(".", "__") not in WITHOUT_EFFECT:
+        return False
+    if not isinstance(statement, cst.Assign) or len(statement.targets) > 1 or not is_literal(statement.value):
+        return False
+    script.replace_statement(statement, [], "gone", "PyTensor has no such flag, and it changed no result.")
+    script.moved.add(leftmost(node))
     return True
 
 

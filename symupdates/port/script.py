@@ -22,15 +22,26 @@ from symupdates.port.facts import (
     STREAMS,
     exists,
     is_under,
+    row_of_gone,
     under_pytensor,
     under_theano,
 )
 from symupdates.port.finding import Finding
-from symupdates.port.syntax import Fill, closed, comments_in, leftmost, local_name, text_of, walk
+from symupdates.port.syntax import (
+    Fill,
+    closed,
+    comments_in,
+    leftmost,
+    local_name,
+    text_of,
+    walk,
+    without_last_semicolon,
+)
 from symupdates.theano.modules import TREE
 from symupdates.theano.names import CHANGES
 
-MOVES = {"reshape", "flatten", "dimshuffle", "transpose", "swapaxes"}
+METHODS = set("reshape flatten dimshuffle transpose swapaxes sum argmax astype".split())
+MOVES = {f"theano.tensor.{name}" for name in METHODS - {"sum", "argmax", "astype"}}
 
 
 @dataclass
@@ -61,6 +72,7 @@ class Script:
         self.helpers = {}  # functions to define, and their arguments and expressions
         self.words = {node.value for node in self.nodes if isinstance(node, cst.Name)}
         self.values = self.collect_values()
+        self.returned = self.collect_returned()
         named = {self.imported(node) or "" for node in self.references}
         self.only_updates = all(is_under(name, "lasagne.updates") for name in named if is_under(name, "lasagne"))
 
@@ -142,6 +154,17 @@ class Script:
                         values.setdefault(name, []).append(value if part is target else None)
         return values
 
+    def collect_returned(self):
+        """For each function of the script, by its name and ``()``, all that it returns."""
+        returned = {}
+        for node in self.nodes:
+            if isinstance(node, cst.Return) and node.value is not None:
+                function = node
+                while not isinstance(function, cst.FunctionDef):
+                    function = self.parents[function]
+                returned.setdefault(f"{function.name.value}()", []).append(node.value)
+        return returned
+
     def values_of(self, node):
         return self.values.get(get_full_name_for_node(node) or "", [])
 
@@ -178,10 +201,10 @@ class Script:
     def is_symbolic(self, node, seen=()):
         """Whether it is a symbolic variable, as far as the syntax tells."""
         if isinstance(node, cst.Call):
-            name = self.function_of(node) or ""
-            if is_under(name, "theano.tensor") or is_under(name, "pytensor.tensor"):
+            name = under_theano(self.function_of(node) or "")
+            if is_under(name, "theano.tensor"):
                 return name.rpartition(".")[2] not in {"TensorType", "grad", "RandomStream", "RandomStreams"}
-            if name in {"theano.shared", "pytensor.shared"}:
+            if name == "theano.shared":
                 return True
             method = node.func.attr.value if isinstance(node.func, cst.Attribute) else "get_value"
             return not name and method not in {"get_value", "eval"} and self.is_symbolic(node.func.value, seen)
@@ -213,30 +236,38 @@ class Script:
             return self.is_probability(node.value, seen)
         if isinstance(node, cst.UnaryOperation):
             return self.is_probability(node.expression, seen)
+        if isinstance(node, cst.IfExp):
+            return self.is_probability(node.body, seen) or self.is_probability(node.orelse, seen)
         if isinstance(node, cst.BinaryOperation) and text_of(node.left) in {"1", "1.", "1.0"}:
             divided = isinstance(node.operator, cst.Divide) and self.is_exponential(node.right)
             return divided or (isinstance(node.operator, cst.Subtract) and self.is_probability(node.right, seen))
         if isinstance(node, cst.Call):
-            functions = {self.function_of(node), *map(self.imported, self.values_of_references(node.func))}
-            functions = {under_theano(name) for name in functions if name}
+            functions, of = self.applied(node)
+            if functions & PROBABILITIES:
+                return True
+            if of is not None and "theano.tensor.sum" in functions:
+                return self.is_exponential(of)
+            if of is not None and functions & MOVES:
+                return self.is_probability(of, seen)
             if functions:
-                summed = "theano.tensor.sum" in functions and node.args and self.is_exponential(node.args[0].value)
-                return bool(functions & PROBABILITIES or summed)
-            if not isinstance(node.func, cst.Attribute):
                 return False
-            method = node.func.attr.value
-            if method == "sum":
-                return self.is_exponential(node.func.value)
-            return method in MOVES and self.is_probability(node.func.value, seen)
+            name = text_of(node.func).rpartition(".")[2] + "()"
+            returned = self.returned.get(name, ()) if name not in seen else ()
+            return any(self.is_probability(value, (*seen, name)) for value in returned)
         name = get_full_name_for_node(node) if isinstance(node, cst.Name | cst.Attribute) else None
         if name in self.values and name not in seen:
             return any(v is not None and self.is_probability(v, (*seen, name)) for v in self.values[name])
         return isinstance(node, cst.Attribute) and node.attr.value == "T" and self.is_probability(node.value, seen)
 
-    def values_of_references(self, node):
-        """What a name is given that is a name, or an attribute of one."""
-        values = self.values_of(node) if isinstance(leftmost(node), cst.Name) else ()
-        return [v for v in values if isinstance(v, cst.Name | cst.Attribute)]
+    def applied(self, call):
+        """What functions a call can be of, and of what: of ``T.sum(x)`` and of ``x.sum()``, Theano's sum, of ``x``."""
+        values = self.values_of(call.func) if isinstance(leftmost(call.func), cst.Name) else ()
+        named = [v for v in values if isinstance(v, cst.Name | cst.Attribute)]
+        names = [self.function_of(call), *map(self.imported, named)]
+        functions = {under_theano(name) for name in names if name}
+        if not functions and isinstance(call.func, cst.Attribute) and call.func.attr.value in METHODS:
+            return {f"theano.tensor.{call.func.attr.value}"}, call.func.value
+        return functions, call.args[0].value if call.args else None
 
     def is_exponential(self, node):
         """Whether it is an exponential, or one and an exponential."""
@@ -285,6 +316,8 @@ class Script:
 
     def is_prefix(self, full):
         """Whether it is a module of which parts are known: `theano.tensor.nnet`, `theano.gof`."""
+        if full.removeprefix("theano.") in TREE and row_of_gone(full) is None:
+            return True
         return any(known != full and is_under(known, full) for known in (*CHANGES, *EXPRESSIONS, *NAMES))
 
     def becomes_symupdates(self, bound):
@@ -400,6 +433,33 @@ class Script:
         if moved is not None:
             self.moved.add(leftmost(moved))
         return finding
+
+    def replace_statement(self, line, new, kind="renamed", why=""):
+        """Say and plan that statements take the place of one, on lines of their own where it has one."""
+        parent = self.parents[line]
+        finding = self.find(line, kind, why)
+        kept = [text_of(statement) for statement in new]
+        if isinstance(parent, cst.SimpleStatementLine) and len(parent.body) == 1:
+            block = self.parents[parent]
+            if not new and isinstance(block, cst.IndentedBlock) and len(block.body) == 1:
+                new = [cst.Pass()]
+
+            def plan(updated):
+                if not new:
+                    lines = [cst.EmptyLine(comment=each) for each in comments_in(updated)]
+                    return cst.FlattenSentinel(lines)
+                lost = comments_in(line) if sum(len(comments_in(each)) for each in new) < len(comments_in(line)) else []
+                above = [*updated.leading_lines, *(cst.EmptyLine(comment=each) for each in lost)]
+                lines = [updated.with_changes(body=[new[0]], leading_lines=above)]
+                lines += [cst.SimpleStatementLine([statement]) for statement in new[1:]]
+                return cst.FlattenSentinel(lines)
+
+            self.plans[parent] = plan, None
+        else:
+            self.plans[line] = (lambda updated: cst.FlattenSentinel(new) if new else cst.RemoveFromParent()), None
+            self.plans[parent] = without_last_semicolon, None
+        finding.now = "; ".join(kept) or "nothing"
+        finding.rewritten = True
 
     def replace(self, node, text):
         """A plan: put that expression in its place, in parentheses if need be."""

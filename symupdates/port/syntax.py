@@ -35,6 +35,11 @@ def is_number(node):
     return m.matches(node, m.Integer() | m.Float() | m.UnaryOperation(expression=m.Integer() | m.Float()))
 
 
+def is_literal(node):
+    """Whether it is a number, a text, or True, False or None."""
+    return is_number(node) or isinstance(node, cst.SimpleString) or text_of(node) in {"True", "False", "None"}
+
+
 def is_simple(node):
     """Whether it may stand twice: a name, an attribute of one, or a number."""
     return isinstance(leftmost(node), cst.Name) or is_number(node)
@@ -127,6 +132,12 @@ def without(args, names):
     if args:
         args[-1] = args[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
     return args
+
+
+def without_last_semicolon(line):
+    """A line of statements, of which the last may have been followed by another."""
+    last = [statement.with_changes(semicolon=cst.MaybeSentinel.DEFAULT) for statement in line.body[-1:]]
+    return line.with_changes(body=[*line.body[:-1], *last])
 
 
 def plus_one(node):

@@ -12,12 +12,13 @@ from types import ModuleType
 
 from symupdates.theano.names import ABSENT, CHANGES, RENAMED
 
-__all__ = ["TREE", "TheanoModule", "absent", "modules"]
+__all__ = ["TREE", "TheanoModule", "absent", "modules", "place"]
 
 PARTS = "symupdates.theano.parts"
 TENSOR = (
     f"{PARTS}.tensor",
     "pytensor.tensor",
+    "pytensor.tensor.type",
     "pytensor.tensor.math",
     "pytensor.tensor.basic",
     "pytensor.tensor.extra_ops",
@@ -25,7 +26,6 @@ TENSOR = (
     "pytensor.tensor.elemwise",
     "pytensor.tensor.shape",
     "pytensor.tensor.variable",
-    "pytensor.tensor.type",
     "pytensor.tensor.sharedvar",
     "pytensor.tensor.blas",
     "pytensor.gradient",
@@ -259,10 +259,9 @@ class TheanoModule(ModuleType):
     def _find(self, name):
         full = f"{self.__name__}.{name}"
         path = full.removeprefix("theano.")
-        own = [module for module in self._serving if module.startswith(PARTS)]
-        others = [module for module in self._serving if not module.startswith(PARTS)]
-        if (value := look_in(own, name)) is not MISSING:
-            return value
+        own, others = divided(self._serving)
+        if (module := holder(own, name)) is not None:
+            return vars(module)[name]
         if full in RENAMES:
             module, _, renamed = RENAMES[full].rpartition(".")
             return getattr(importlib.import_module(module), renamed)
@@ -270,8 +269,8 @@ class TheanoModule(ModuleType):
             return MODULES[path]
         if full in ABSENCES:
             return absent(full, advice(ABSENCES[full]))
-        if (value := look_in(others, name)) is not MISSING:
-            return value
+        if (module := holder(others, name)) is not None:
+            return vars(module)[name]
         for above in (row for known, row in ABSENCES.items() if full.startswith(f"{known}.")):
             return absent(full, advice(above))
         known = CHANGES.get(full)
@@ -283,14 +282,31 @@ class TheanoModule(ModuleType):
         return sorted({*super().__dir__(), *self.__all__})
 
 
-MISSING = object()
+def divided(serving):
+    """Of the modules that a module of Theano's is made of, those that are ours, and PyTensor's."""
+    return [[m for m in serving if m.startswith(PARTS) is ours] for ours in (True, False)]
 
 
-def look_in(modules, name):
+def holder(modules, name):
+    """The first of the modules that has the name, or None."""
     for module in filter(None, map(existing, modules)):
         if name in vars(module):  # not by getattr, which warns of what PyTensor has moved
-            return vars(module)[name]
-    return MISSING
+            return module
+    return None
+
+
+def place(full):
+    """Where PyTensor has what Theano had under that name, in full, with the same meaning; None where it has it not."""
+    path, _, name = full.removeprefix("theano.").rpartition(".")
+    own, others = divided(TREE.get(path, ()))
+    if full in CHANGES or full.removeprefix("theano.") in TREE or holder(own, name) is not None:
+        return None
+    if (module := holder(others, name)) is None:
+        return None
+    value = vars(module)[name]
+    home = existing(getattr(value, "__module__", None) or module.__name__)  # others import it from there
+    module = home if home is not None and vars(home).get(name) is value else module
+    return f"{module.__name__}.{name}"
 
 
 def public_names(serving):

@@ -96,6 +96,11 @@ RENAMED = rows(
         ("theano.gof.FunctionGraph", "pytensor.graph.fg.FunctionGraph"),
         ("theano.gof.graph.Variable", "pytensor.graph.basic.Variable", "As theano.Variable."),
         ("theano.gof.graph.Constant", "pytensor.graph.basic.Constant"),
+        *(
+            (f"theano.gof.{path}{name}", f"pytensor.graph.rewriting.basic.{new}")
+            for path in ("", "opt.")
+            for name, new in (("OpSub", "SubstitutionNodeRewriter"), ("PatternSub", "PatternNodeRewriter"))
+        ),
         ("theano.sparse.SparseType", "pytensor.sparse.SparseTensorType"),
         ("theano.sparse.basic.SparseType", "pytensor.sparse.SparseTensorType"),
         ("theano.sparse.type.SparseType", "pytensor.sparse.SparseTensorType"),
@@ -449,6 +454,10 @@ DROPPED = rows(
             "theano.gof.local_optimizer",
             "pytensor.graph.rewriting.basic.node_rewriter",
             "The function takes the graph before the node.",
+        ),
+        *(
+            (f"theano.gof.{path}OpRemove", "pytensor.graph.rewriting.basic.node_rewriter([op])")
+            for path in ("", "opt.")
         ),
         ("theano.config.device", None, "There is one: the CPU."),
     ],

@@ -139,6 +139,12 @@ RENAMED = {
     "theano.tensor.grad(x, [y])": "pytensor.tensor.grad(x, [y])",
     "theano.gradient.consider_constant(x)": "pytensor.gradient.zero_grad(x)",
     "isinstance(x, theano.Variable)": "isinstance(x, pytensor.graph.basic.Variable)",
+    # what Theano had in another module than PyTensor has
+    "x.dtype in T.float_dtypes": "x.dtype in T.type.float_dtypes",
+    "theano.gof.Op.__init__(self)": "pytensor.graph.op.Op.__init__(self)",
+    "T.opt.register_canonicalize(r)": "T.rewriting.basic.register_canonicalize(r)",
+    "theano.gof.OpSub(a, b)": "pytensor.graph.rewriting.basic.SubstitutionNodeRewriter(a, b)",
+    "theano.gof.EquilibriumDB": "pytensor.graph.rewriting.db.EquilibriumDB",
     "T.Rop(y, x, v)": "pytensor.gradient.Rop(y, x, v)",
     "T.nlinalg.matrix_inverse(x)": "T.linalg.inv(x)",
     "T.slinalg.cholesky(x)": "T.linalg.cholesky(x)",
@@ -235,6 +241,9 @@ BY_HAND = [
     ("y = T.AdvancedSubtensor1()(W, i)", "changed", "T.AdvancedSubtensor1()", "table[index]"),
     ("n = T.nnet.softmax(c=x)", "silent", "T.nnet.softmax(c=x)", "T.special.softmax"),
     ("f = theano.function([x], {'a': x})", "changed", "theano.function([x], {'a': x})", "list of outputs"),
+    ("theano.config.device = 'cpu'", "gone", "theano.config.device", ""),
+    ("theano.config.warn.round = f()", "gone", "theano.config.warn.round", ""),
+    ("r = theano.gof.OpRemove(op)", "gone", "theano.gof.OpRemove", "node_rewriter([op])"),
     ("i = theano.In(x, value=1)", "gone", "theano.In(x, value=1)", "functools.partial"),
     ("i = theano.In(x, 'x', 1)", "gone", "theano.In(x, 'x', 1)", "functools.partial"),
     ("i = theano.Param(x, default=1)", "gone", "theano.Param(x, default=1)", "functools.partial"),
@@ -252,7 +261,7 @@ BY_HAND = [
 
 # What PyTensor lacks stays Theano's, and is told from what else the script's own names for modules stand for.
 LACKING = re.compile(r"\bT(?=\.(nnet|unbroadcast|AdvancedSubtensor1))")
-NOT_LACKING = re.compile(r"\btheano(?=\.(function|In|scan|shared|config)\b)")
+NOT_LACKING = re.compile(r"\btheano(?=\.(function|In|scan|shared|config\.floatX)\b)")
 
 
 @pytest.mark.parametrize(("line", "kind", "legacy", "now"), BY_HAND)
@@ -445,6 +454,7 @@ IMPORTS = {
     "from theano.tensor import inv, dot": "from pytensor.tensor import reciprocal as inv, dot",
     "from theano.tensor.nnet import sigmoid as s": "from pytensor.tensor import sigmoid as s",
     "from theano.ifelse import ifelse": "from pytensor import ifelse",
+    "from theano.tensor import IncSubtensor as I": "from pytensor.tensor.subtensor import IncSubtensor as I",
     "from theano.tensor.shared_randomstreams import RandomStreams": (
         "from pytensor.tensor.random.utils import RandomStream as RandomStreams"
     ),
@@ -496,6 +506,35 @@ def test_a_block_that_loses_its_only_import_has_a_statement():
     legacy = "import theano.tensor as T\nif 1:\n    from theano.tensor.nnet import hard_sigmoid\ny = hard_sigmoid(x)\n"
     text = "import pytensor.tensor as T\nif 1:\n    pass\ny = T.clip(0.2 * x + 0.5, 0, 1)\n"
     assert port(legacy)[1] == text
+
+
+def test_flags_that_changed_no_result_are_dropped():
+    legacy = """\
+import theano
+# before
+theano.config.warn.subtensor_merge_bug = False  # quiet
+try:
+    theano.config.lib.cnmem = 0.5
+except Exception:
+    x = theano.config.floatX; theano.config.nvcc.fastmath = True
+"""
+    findings, text = port(legacy)
+    assert (
+        text
+        == """\
+import pytensor
+# before
+# quiet
+try:
+    pass
+except Exception:
+    x = pytensor.config.floatX
+"""
+    )
+    assert [(f.line, f.kind, f.now, f.rewritten) for f in findings] == [
+        (1, "renamed", "import pytensor", True),
+        *((line, "gone", "nothing", True) for line in (3, 5, 7)),
+    ]
 
 
 def test_imports_that_something_needs_stay():
@@ -945,12 +984,25 @@ class Model:
     def __init__(self, x):
         self.softmax = T.nnet.softmax
         self.p = self.softmax(x)
+        self.rows = T.reshape(self.p, y.shape)
         self.scale = T.exp(x)
+    def decode(self, x):
+        if self.scale is None:
+            return x
+        return self.again(T.dot(x, self.W))
+    def again(self, x):
+        return T.nnet.sigmoid(x) if x.ndim else self.again(x)
     def loss(self, y, q):
-        return -T.mean(T.log(self.p)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)
+        p = T.log(self.decode(q)) + T.log(1 - net.decode(q).T) + T.log(self.loss(q)) + T.log(q.encode())
+        return -T.mean(T.log(self.rows)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)
 """
-    assert port(source)[1].splitlines()[-1].strip() == (
-        "return -T.mean(theano_tensor.log(self.p)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)"
+    *_, before, last = map(str.strip, port(source)[1].splitlines())
+    assert before == (
+        "p = theano_tensor.log(self.decode(q)) + theano_tensor.log(1 - net.decode(q).T) + T.log(self.loss(q)) "
+        "+ T.log(q.encode())"
+    )
+    assert last == (
+        "return -T.mean(theano_tensor.log(self.rows)[T.arange(y.shape[0]), y]) + T.log(self.scale) + T.log(q)"
     )
 
 

@@ -455,6 +455,9 @@ def test_rewrites_of_nodes():
     graph = theano.gof.FunctionGraph([x], [T.tanh(x)], clone=False)
     assert double.transform(graph, graph.outputs[0].owner)[0].eval({x: 3.0}) == 6
     assert str(double) == "double"
+    assert theano.gof.OpRemove(T.tanh).transform(graph, graph.outputs[0].owner) == [x]
+    (renamed,) = theano.gof.OpSub(T.tanh, T.exp).transform(graph, graph.outputs[0].owner)
+    assert renamed.owner.op == T.exp
     assert callable(T.opt.register_canonicalize) and callable(T.opt.register_specialize)
     assert T.opt.Assert("must be positive")(x, T.gt(x, 0)).eval({x: 2.0}) == 2
 

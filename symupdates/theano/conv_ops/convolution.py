@@ -9,7 +9,7 @@ from pytensor.gradient import disconnected_type
 from pytensor.graph.basic import Apply
 from pytensor.scalar import upcast
 
-from symupdates.theano.conv_ops.windows import OfWindows, cropped, own_lengths, padded, steps
+from symupdates.theano.conv_ops.windows import OfWindows, border_width, cropped, own_lengths, padded, steps
 
 
 class Correlation(OfWindows):
@@ -62,8 +62,7 @@ class Correlation(OfWindows):
         if isinstance(self.border, tuple):
             return self.border
         extents = [(k - 1) * d + 1 for k, d in zip(taps, self.dilation, strict=True)]
-        widths = {"valid": lambda extent: 0, "half": lambda extent: extent // 2, "full": lambda extent: extent - 1}
-        return tuple((widths[self.border](extent),) * 2 for extent in extents)
+        return tuple((border_width(self.border, extent),) * 2 for extent in extents)
 
     def lengths(self, places, taps):
         """The lengths of the result's axes; None where one that it depends on is None."""

@@ -18,6 +18,11 @@ def own_lengths(node, leading):
     return (*leading, *(Shape_i(i)(z) for i in range(len(leading), z.ndim)))
 
 
+def border_width(border, extent):
+    """The padding at each end that the name of a border means for a filter of that extent."""
+    return {"valid": 0, "half": extent // 2, "full": extent - 1}[border]
+
+
 def padded(x, padding, value=0):
     """A copy with so much of a value before and after each of the last axes; the array itself if that is nothing."""
     if not any(map(any, padding)):

@@ -23,6 +23,7 @@ from symupdates.theano.parts.debugging import compute_behind, no_test_values
 __all__ = [
     "Function",
     "In",
+    "OpRemove",
     "OrderedUpdates",
     "Param",
     "Variable",
@@ -411,6 +412,11 @@ def local_optimizer(tracks, inplace=False, requirements=()):
         return node_rewriter(tracks, inplace=inplace, requirements=requirements)(of_graph)
 
     return decorate
+
+
+def OpRemove(op):
+    """The rewrite of graphs that puts an Op's inputs in the places of its outputs."""
+    return local_optimizer([op])(lambda node: node.inputs)
 
 
 def as_op(itypes, otypes, infer_shape=None):

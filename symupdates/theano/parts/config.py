@@ -43,6 +43,10 @@ DROPPED = {
 }
 """The flags that PyTensor dropped, some of them late, with the values Theano had on a CPU."""
 
+WITHOUT_EFFECT = DROPPED.keys() - set(
+    "compute_test_value contexts device force_device init_gpu_device int_division".split()
+)
+"""Those that change no result, whatever they are set to."""
 
 TAKEN = ("floatX", "mode", "exception_verbosity", "on_unused_input", "warn_float64", "compute_test_value")
 """The flags that are taken from the environment."""

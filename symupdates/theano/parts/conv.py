@@ -11,6 +11,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Constant, Variable
 
 from symupdates.theano.conv_ops import Correlate, CorrelateByFilters, CorrelateByInputs
+from symupdates.theano.conv_ops.windows import border_width
 
 __all__ = [
     "AbstractConv2d",
@@ -99,6 +100,12 @@ class AbstractConv:
     def flipped(self, w):
         return w[(..., *(slice(None, None, -1),) * self.convdim)] if self.filter_flip else w
 
+    def zeros(self, given, outer, places, dtype):
+        """What tells a shape: as it is given, and where it is not, of these outer axes and of so many places."""
+        found = (*outer, *(places[i] for i in range(self.convdim)))  # a sequence, or a symbolic vector
+        given = given or (None,) * len(found)
+        return pt.zeros([b if a is None else a for a, b in zip(given, found, strict=True)], dtype=dtype)
+
     def __call__(self, img, kern):
         return self.op(self.images(img), self.filters(kern))
 
@@ -113,10 +120,8 @@ class AbstractConv_gradWeights(AbstractConv):
 
     def __call__(self, img, topgrad, shape, add_assert_shape=True):
         img, topgrad = self.images(img), pt.as_tensor_variable(topgrad)
-        given = self.kshp or (None,) * (2 + self.convdim)
         outer = topgrad.shape[1], img.shape[1] // self.op.groups
-        shape = [b if a is None else a for a, b in zip(given, (*outer, *lengths(shape, self.convdim)), strict=True)]
-        return self.flipped(self.op(topgrad, img, pt.zeros(shape, dtype=topgrad.dtype)))
+        return self.flipped(self.op(topgrad, img, self.zeros(self.kshp, outer, shape, topgrad.dtype)))
 
 
 class AbstractConv_gradInputs(AbstractConv):
@@ -129,10 +134,8 @@ class AbstractConv_gradInputs(AbstractConv):
 
     def __call__(self, kern, topgrad, shape, add_assert_shape=True):
         kern, topgrad = self.filters(kern), pt.as_tensor_variable(topgrad)
-        given = self.imshp or (None,) * (2 + self.convdim)
         outer = topgrad.shape[0], kern.shape[1] * self.op.groups
-        shape = [b if a is None else a for a, b in zip(given, (*outer, *lengths(shape, self.convdim)), strict=True)]
-        return self.op(topgrad, kern, pt.zeros(shape, dtype=topgrad.dtype))
+        return self.op(topgrad, kern, self.zeros(self.imshp, outer, shape, topgrad.dtype))
 
 
 class AbstractConv2d(AbstractConv):
@@ -202,11 +205,6 @@ def bordered(x, pairs):
     return pt.zeros((*lengths[:leading], *outer), dtype=x.dtype)[(..., *inner)].set(x)
 
 
-def lengths(shape, ndim):
-    """The numbers of a shape: of a sequence, or of a symbolic vector."""
-    return [shape[i] for i in range(ndim)]
-
-
 # --- Functions --------------------------------------------------------------------------------------------------------
 
 
@@ -254,14 +252,9 @@ def conv3d(
     return op(input, filters)
 
 
-def by_inputs(kind, output_grad, filters, input_shape, filter_shape, *options):
-    given = [n if isinstance(n, int | np.integer | Constant) else None for n in input_shape]
-    return kind(given, filter_shape, *options)(filters, output_grad, input_shape[2:])
-
-
-def by_weights(kind, input, output_grad, filter_shape, input_shape, *options):
-    given = [n if isinstance(n, int | np.integer | Constant) else None for n in filter_shape]
-    return kind(input_shape, given, *options)(input, output_grad, filter_shape[2:])
+def numbers(shape):
+    """A shape with None for what is a variable."""
+    return [n if isinstance(n, int | np.integer | Constant) else None for n in shape]
 
 
 def conv2d_grad_wrt_inputs(
@@ -278,7 +271,8 @@ def conv2d_grad_wrt_inputs(
 ):
     """The derivative of :func:`conv2d` by its images; of `input_shape`, theirs, rows and columns are given."""
     options = border_mode, subsample, filter_flip, filter_dilation, num_groups, unshared
-    return by_inputs(AbstractConv2d_gradInputs, output_grad, filters, input_shape, filter_shape, *options)
+    op = AbstractConv2d_gradInputs(numbers(input_shape), filter_shape, *options)
+    return op(filters, output_grad, input_shape[2:])
 
 
 def conv3d_grad_wrt_inputs(
@@ -294,7 +288,8 @@ def conv3d_grad_wrt_inputs(
 ):
     """The derivative of :func:`conv3d` by its images."""
     options = border_mode, subsample, filter_flip, filter_dilation, num_groups
-    return by_inputs(AbstractConv3d_gradInputs, output_grad, filters, input_shape, filter_shape, *options)
+    op = AbstractConv3d_gradInputs(numbers(input_shape), filter_shape, *options)
+    return op(filters, output_grad, input_shape[2:])
 
 
 def conv2d_grad_wrt_weights(
@@ -311,7 +306,8 @@ def conv2d_grad_wrt_weights(
 ):
     """The derivative of :func:`conv2d` by its filters; of `filter_shape`, theirs, rows and columns are given."""
     options = border_mode, subsample, filter_flip, filter_dilation, num_groups, unshared
-    return by_weights(AbstractConv2d_gradWeights, input, output_grad, filter_shape, input_shape, *options)
+    op = AbstractConv2d_gradWeights(input_shape, numbers(filter_shape), *options)
+    return op(input, output_grad, filter_shape[2:])
 
 
 def conv3d_grad_wrt_weights(
@@ -327,7 +323,8 @@ def conv3d_grad_wrt_weights(
 ):
     """The derivative of :func:`conv3d` by its filters."""
     options = border_mode, subsample, filter_flip, filter_dilation, num_groups
-    return by_weights(AbstractConv3d_gradWeights, input, output_grad, filter_shape, input_shape, *options)
+    op = AbstractConv3d_gradWeights(input_shape, numbers(filter_shape), *options)
+    return op(input, output_grad, filter_shape[2:])
 
 
 def conv2d_transpose(
@@ -439,11 +436,7 @@ def get_conv_shape_1axis(image_shape, kernel_shape, border_mode, subsample, dila
     if isinstance(border_mode, tuple):
         before, after = border_mode
     else:
-        before = after = (
-            {"half": extent // 2, "full": extent - 1, "valid": 0}[border_mode]
-            if isinstance(border_mode, str)
-            else border_mode
-        )
+        before = after = border_width(border_mode, extent) if isinstance(border_mode, str) else border_mode
     if any(isinstance(width, int) and width < 0 for width in (before, after)):
         raise ValueError(f"get_conv_shape_1axis: border_mode must not be negative, but is {border_mode}.")
     return (image_shape + before + after - extent) // subsample + 1

@@ -2,6 +2,7 @@
 
 import pytensor.tensor as pt
 
+from symupdates.theano.conv_ops.windows import border_width
 from symupdates.theano.parts import conv
 
 __all__ = ["conv2d", "conv3d"]
@@ -52,6 +53,7 @@ def conv3d(signals, filters, signals_shape=None, filters_shape=None, border_mode
         sizes = (shapes[1] or filters.type.shape)[2:]
         if None in sizes:
             raise ValueError("conv3d: give filters_shape where border_mode is not the same for all axes.")
-        widths = [{"valid": 0, "half": n // 2, "full": n - 1}[mode] for mode, n in zip(modes, sizes, strict=True)]
-        return conv.conv3d(signals, filters, *shapes, tuple(widths)).dimshuffle(0, 2, 1, 3, 4)
-    return conv.conv3d(signals, filters, *shapes, modes[0]).dimshuffle(0, 2, 1, 3, 4)
+        border_mode = tuple(map(border_width, modes, sizes))
+    else:
+        border_mode = modes[0]
+    return conv.conv3d(signals, filters, *shapes, border_mode).dimshuffle(0, 2, 1, 3, 4)

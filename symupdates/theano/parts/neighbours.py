@@ -3,6 +3,7 @@
 import pytensor.tensor as pt
 from pytensor.raise_op import Assert
 
+from symupdates.theano.conv_ops.windows import border_width
 from symupdates.theano.parts.conv import bordered
 
 __all__ = ["images2neibs", "neibs2images"]
@@ -40,18 +41,12 @@ def images2neibs(ten4, neib_shape, neib_step=None, mode="valid"):
     neib_step = neib_shape if neib_step is None else neib_step
     sizes, steps = ([v[0], v[1]] for v in (neib_shape, neib_step))
     wrapped = mode == "wrap_centered"
-    around = {
-        "valid": lambda n: 0,
-        "ignore_borders": lambda n: 0,
-        "half": lambda n: n // 2,
-        "full": lambda n: n - 1,
-        "wrap_centered": lambda n: n // 2,
-    }.get(mode)
-    if around is None:
+    border = {"ignore_borders": "valid", "wrap_centered": "half"}.get(mode, mode)
+    if border not in ("valid", "half", "full"):
         raise ValueError(
             f"images2neibs: mode must be 'valid', 'ignore_borders', 'half', 'full' or 'wrap_centered', not {mode!r}."
         )
-    pads = [around(n) for n in sizes]
+    pads = [border_width(border, n) for n in sizes]
     x, length = ten4, [ten4.shape[2], ten4.shape[3]]
     if not wrapped:
         if any(pad != 0 for pad in pads):
