@@ -60,6 +60,7 @@ from symupdates.rules.schedule_free import schedule_free_adamw, schedule_free_sg
 from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_g, sophia_h
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
 from symupdates.rules.signs import lion, rprop, sign_sgd, signum
+from symupdates.rules.variational import ivon
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
 from symupdates.state import hyperparameters as hyperparameters
@@ -172,6 +173,7 @@ __all__ = [
     "psgld",
     "sghmc",
     "sgnht",
+    "ivon",
     # rules that take the loss
     "sam",
     "asam",
