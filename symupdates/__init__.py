@@ -55,7 +55,7 @@ from symupdates.rules.rate_free import (
     polyak_step,
     prodigy,
 )
-from symupdates.rules.sampling import noisy_sgd, psgld, sghmc, sgld, sgnht
+from symupdates.rules.sampling import baoab, noisy_sgd, psgld, scale_adapted_sghmc, sghmc, sgld, sgnht
 from symupdates.rules.schedule_free import schedule_free_adamw, schedule_free_sgd
 from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_g, sophia_h
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
@@ -172,7 +172,9 @@ __all__ = [
     "sgld",
     "psgld",
     "sghmc",
+    "scale_adapted_sghmc",
     "sgnht",
+    "baoab",
     "ivon",
     # rules that take the loss
     "sam",

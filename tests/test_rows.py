@@ -34,7 +34,7 @@ REFUSED = {
     *("adagrad_window", "sm3", "novograd", "lars", "lamb", "fromage"),
     *("muon", "normuon", "adamuon", "adafactor", "shampoo", "soap"),
     *("dadapt_adam", "prodigy", "dog", "l_dog", "dowg", "hypergradient_sgd", "hypergradient_adam"),
-    *("noisy_sgd", "sgld", "psgld", "sghmc", "sgnht"),
+    *("noisy_sgd", "sgld", "psgld", "sghmc", "scale_adapted_sghmc", "sgnht", "baoab"),
 }
 
 
