@@ -25,7 +25,7 @@ from symupdates.rules.adaptive import (
 from symupdates.rules.layerwise import fromage, lamb, lars
 from symupdates.rules.lbfgs import lbfgs
 from symupdates.rules.line_search import line_search, nonlinear_cg
-from symupdates.rules.matrix import adafactor, adamuon, muon, normuon, shampoo, soap
+from symupdates.rules.matrix import adafactor, adamuon, muon, normuon, psgd_kron, shampoo, soap
 from symupdates.rules.moments import (
     adabelief,
     adam_atan2,
@@ -153,6 +153,7 @@ __all__ = [
     "adafactor",
     "shampoo",
     "soap",
+    "psgd_kron",
     # learning-rate-free
     "dadapt_adam",
     "prodigy",

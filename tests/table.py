@@ -430,6 +430,25 @@ ROWS = [
         bases=("Q0", "Q1"),
         has_peers=False,
     ),
+    Row(
+        symupdates.psgd_kron,
+        oracles.psgd_kron,
+        {
+            "learning_rate": 0.125,
+            "beta": 0.75,
+            "preconditioner_rate": 0.375,
+            "damping": 2.0**-10,
+            "clip_threshold": 0.75,
+        },
+        lambda shape: ("m", *(f"Q{axis}" for axis in range(max(len(shape), 1))), "param"),
+        whole=("rng", "t"),
+        structure=(("every", 2), ("max_size", 20), *SEED),
+        fused=False,
+        products=10,
+        shape=(4, 4),
+        gradients=oracles.tame_gradients,
+        has_peers=False,
+    ),
     # Learning-rate-free
     Row(
         symupdates.dadapt_adam,

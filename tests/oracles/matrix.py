@@ -4,6 +4,7 @@ import numpy as np
 
 import oracles
 from oracles.common import at, moved
+from oracles.sampling import normals
 
 
 def adafactor(
@@ -282,3 +283,67 @@ def soap(p, grads, learning_rate=0.003, beta1=0.95, beta2=0.95, epsilon=1e-8, ev
                 Q[i] = orthogonal_basis(L[i] @ Q[i][:, order])
         state = {f"H{i}": L[i] for i in axes} | {f"Q{i}": Q[i] for i in axes}
         p = moved(p, (yield {"param": p, "m": M, "v": V, **state, "t": t + 1}))
+
+
+def estimated_norm(M):
+    """Two steps of the power iteration, from the longest column."""
+    size = np.abs(M).max()
+    M = M / size
+    x = M @ M[:, np.argmax(np.sum(M**2, axis=0))]
+    return size * np.linalg.norm(M @ x) / np.linalg.norm(x)
+
+
+def psgd_kron(
+    p,
+    grads,
+    learning_rate=1e-3,
+    beta=0.9,
+    preconditioner_rate=0.1,
+    damping=1e-9,
+    clip_threshold=2.0,
+    every=1,
+    max_size=1024,
+    seed=None,
+    stream=0,
+    place=None,
+):
+    """Li (2022), Black box Lie group preconditioners for SGD, the fit on triangular matrices, of a Kronecker product.
+
+    Of scalars, vectors, and axes that are of length one or too long, the factor is diagonal. The noise that damps is
+    that of the probe; the norm is the author's cheap bound from below.
+    """
+    shape = p.shape or (1,)
+    diagonal = [len(p.shape) < 2 or not 1 < n <= max_size for n in shape]
+    Q = [np.eye(n) for n in shape]
+    m = np.zeros_like(p)
+    for t, (g, (xi, rng)) in enumerate(zip(grads, normals(p, seed, stream, place), strict=False)):
+        eta, b, mu, delta, d = (at(a, t) for a in (learning_rate, beta, preconditioner_rate, damping, clip_threshold))
+        if t % every == 0:
+            whole = kronecker(Q)
+            A = (whole @ np.ravel(g + delta * xi)).reshape(shape)
+            B = np.linalg.solve(whole.T, np.ravel(xi)).reshape(shape)
+            fitted = []
+            for i, q in enumerate(Q):
+                S, U = (unfolded(x, i) @ unfolded(x, i).T for x in (A, B))
+                if diagonal[i]:
+                    S, U = np.diag(np.diag(S)), np.diag(np.diag(U))
+                size = np.diag(S + U).max() if diagonal[i] else estimated_norm(S + U)
+                fitted.append(q - mu / size * np.triu(S - U) @ q)
+            largest = [np.abs(q).max() for q in fitted]
+            Q = [q * np.prod(largest) ** (1 / len(Q)) / size for q, size in zip(fitted, largest, strict=True)]
+        m = b * m + (1 - b) * g
+        whole = kronecker(Q)
+        u = (whole.T @ whole @ np.ravel(m) / (1 - b ** (t + 1))).reshape(p.shape)
+        p = p - eta * u * min(1, d / np.sqrt(np.mean(u**2)))
+        state = {"param": p, "m": m, "rng": rng, "t": t + 1}
+        for i, q in enumerate(Q):
+            along = [n if j == i else 1 for j, n in enumerate(p.shape)]
+            state[f"Q{i}"] = np.diag(q).reshape(along) if diagonal[i] else q
+        p = moved(p, (yield state))
+
+
+def kronecker(matrices):
+    product = np.eye(1)
+    for matrix in matrices:
+        product = np.kron(product, matrix)
+    return product
