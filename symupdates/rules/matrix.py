@@ -662,13 +662,19 @@ def shampoo(
     epsilon: Hyper = 1e-4,
     every: int = 1,
     max_size: int = 1024,
+    beta2: Hyper | None = None,
+    graft: OptimizerLike | None = None,
 ) -> Updates:
     r"""Shampoo: AdaGrad with a matrix for each axis of a parameter in the place of one number for each element.
 
     .. math::
         L &\leftarrow L + g g^\top \\
         R &\leftarrow R + g^\top g \\
-        p &\leftarrow p - \eta\, (L + \epsilon I)^{-1/4}\, g\, (R + \epsilon I)^{-1/4}
+        u &= (L + \epsilon I)^{-1/4}\, g\, (R + \epsilon I)^{-1/4} \\
+        p &\leftarrow p - \eta\, u
+
+    or, with moving averages, :math:`L \leftarrow \beta_2 L + (1 - \beta_2)\, g g^\top` and :math:`R` alike; and, with
+    the step :math:`d` of another rule grafted, :math:`p \leftarrow p - \eta\, \lVert d \rVert\, u / \lVert u \rVert`.
 
     Parameters
     ----------
@@ -687,15 +693,25 @@ def shampoo(
         kept. They are what a step costs: a decomposition into eigenvectors for each axis.
     max_size : int
         The longest axis that is given a matrix. A longer one is given the diagonal of it only.
+    beta2 : hyper-parameter, optional
+        The decay :math:`\beta_2` of moving averages in the place of sums: steps then do not grow shorter for ever, and
+        the first is :math:`1/\sqrt{1 - \beta_2}` times as long. The authors' later program [2]_ has 0.999, and a graft.
+    graft : callable, optional
+        The rule whose step :math:`d` says how long that of each parameter is [2]_ [3]_, while Shampoo says where to. It
+        is called with the rate 1, since `learning_rate` multiplies its step: ``graft=adagrad(learning_rate=1.0)``, as
+        in the paper, or ``graft=rmsprop(learning_rate=1.0)``.
 
     Returns
     -------
     OrderedDict
         For each parameter in order: for each of its axes the next value of ``H0``, ``H1`` …, if `every` is more than 1
-        with that of ``P0``, ``P1`` …; then its own. With `every` or a schedule: last, the count ``t``.
+        with that of ``P0``, ``P1`` …; then its own; before all, the state of `graft`. With `every` or a schedule: last,
+        the count ``t``.
 
     Raises
     ------
+    TypeError
+        If `graft` is not callable.
     ValueError
         If `every` or `max_size` is not a whole number of at least 1.
 
@@ -718,18 +734,31 @@ def shampoo(
     ----------
     .. [1] V. Gupta, T. Koren and Y. Singer (2018). Shampoo: preconditioned stochastic tensor optimization. ICML.
        arXiv:1802.09568.
+    .. [2] R. Anil, V. Gupta, T. Koren, K. Regan and Y. Singer (2020). Scalable second order optimization for deep
+       learning. arXiv:2002.09018.
+    .. [3] N. Agarwal, R. Anil, E. Hazan, T. Koren and C. Zhang (2020). Disentangling adaptive gradient methods from
+       learning rates. arXiv:2002.11803.
     """
     whole_number("shampoo: every", every)
     whole_number("shampoo: max_size", max_size)
-    step = prepare("shampoo", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
-    for p, g, (eta, eps) in step:
+    averaged = {} if beta2 is None else {"beta2": beta2}
+    step = prepare("shampoo", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon, **averaged)
+    grafted = {}
+    if graft is not None:
+        check_optimizer("shampoo: graft", graft)
+        grafted = called("shampoo: graft", graft, [g for _, g, _ in step], step.params)
+        for variable, value in grafted.items():
+            if variable not in step.params:
+                step[variable] = value
+    for p, g, (eta, eps, *decay) in step:
+        old, new = (decay[0], 1 - decay[0]) if decay else (1, 1)
         sizes = step.shape(p) or (0,)
         order = 2 * len(sizes)
         u = g
         for axis, size in enumerate(sizes):
             if 0 < size <= max_size:
                 H = step.state(p, f"H{axis}", shape=partial(square, axis=axis))
-                step[H] = H + second_moment(g, axis, sizes)
+                step[H] = old * H + new * second_moment(g, axis, sizes)
                 root = inverse_root(step[H], eps, order)
                 if every > 1:
                     P = step.state(p, f"P{axis}", shape=partial(square, axis=axis))
@@ -738,9 +767,12 @@ def shampoo(
             else:
                 H = step.state(p, f"H{axis}", shape=partial(along, axis=axis))
                 others = tuple(i for i in range(p.ndim) if i != axis)
-                step[H] = H + total(g**2, axis=others, keepdims=True)
+                step[H] = old * H + new * total(g**2, axis=others, keepdims=True)
                 u = u * (step[H] + eps) ** np.asarray(-1 / order, p.dtype)
-        step[p] = p - eta * astype(u, p.dtype)
+        u = astype(u, p.dtype)
+        if grafted:
+            u = rescaled(u, norm(u).or_one(), norm(grafted[p] - p).value)
+        step[p] = p - eta * u
     return step.finish()
 
 

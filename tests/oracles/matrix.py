@@ -199,8 +199,11 @@ def inverse_root(A, power):
     raise ArithmeticError("no convergence")
 
 
-def shampoo(p, grads, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024):
+def shampoo(p, grads, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024, beta2=None, graft=None):
     """Gupta, Koren and Singer (2018), Shampoo, algorithm 2; for a matrix, algorithm 1.
+
+    With moving averages, and the length of the step of another rule, whose partial `graft` is, as in Anil et al.
+    (2020), Scalable second order optimization.
 
     ε is added to the sums where it is used, so that it can be a schedule; roots are computed at each `every`-th step,
     and for axes longer than `max_size` from the diagonals of the sums.
@@ -209,13 +212,17 @@ def shampoo(p, grads, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024):
     k = len(shape)
     H = [np.zeros((n, n), p.dtype) for n in shape]
     P = [None] * k
-    for t, g in enumerate(grads):
+    b = 1.0 if beta2 is None else beta2
+    w = 1.0 if beta2 is None else 1 - beta2
+    given = list(grads)
+    graft_steps = graft and getattr(oracles, graft.func.__name__)(p, given, **graft.keywords)
+    for t, g in enumerate(given):
         eps = at(epsilon, t)
         step = np.reshape(g, shape)
         state = {}
         for i, n in enumerate(shape):
             G = unfolded(np.reshape(g, shape), i)
-            H[i] = H[i] + G @ G.T
+            H[i] = b * H[i] + w * (G @ G.T)
             if p.shape and n <= max_size:
                 if t % every == 0:
                     P[i] = inverse_root(H[i] + eps * np.eye(n), 2 * k)
@@ -225,6 +232,9 @@ def shampoo(p, grads, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024):
                 P[i] = np.diag((diagonal + eps) ** (-1 / (2 * k)))
                 state[f"H{i}"] = diagonal.reshape([n if j == i else 1 for j in range(p.ndim)])
             step = folded(P[i] @ unfolded(step, i), i, shape)
+        if graft:
+            d = (graft_steps.send(p) if t else next(graft_steps))["param"] - p
+            step = step * np.linalg.norm(d) / max(np.linalg.norm(step), np.finfo(float).tiny)
         p = p - at(learning_rate, t) * np.reshape(step, p.shape)
         p = moved(p, (yield {"param": p, **state, "t": t + 1}))
 

@@ -225,7 +225,10 @@ def check_numbers(rule, shapes, mode, **hyper):
 CHECKS = {
     "shampoo": (
         partial(check_numbers, su.shampoo, [(7,), (5, 5), (6, 3), (3, 6), (2, 3, 4), (1, 5), (4, 1), ()], epsilon=0.5),
-        [{}, {"every": 2}, {"max_size": 4}, {"max_size": 3, "every": 4}],
+        [
+            *[{}, {"every": 2}, {"max_size": 4}, {"max_size": 3, "every": 4}],
+            {"beta2": 0.75, "max_size": 4, "graft": su.adam(learning_rate=0.5)},
+        ],
     ),
     "soap": (
         partial(check_numbers, su.soap, [(7,), (5, 5), (4, 3), (3, 4), (2, 3, 4), (1, 5), (4, 1), ()]),
@@ -264,6 +267,23 @@ def test_no_step_of_shampoo_is_longer_than_the_rate():
     """As an operator: the sums are at least the products of the gradient, and so are their roots."""
     path, _ = trained_one(su.shampoo(learning_rate=0.5), np.zeros((4, 3)), oracles.gradients(20, (4, 3)))
     assert max(np.linalg.norm(after - before, 2) for before, after in pairwise(path)) <= 0.5 * (1 + 1e-12)
+
+
+def test_a_graft_says_how_long_the_steps_are():
+    """And where to is Shampoo's; its state is kept, and its schedule advances."""
+    grads, start = oracles.gradients(9, (4, 3)), random(4, 3)
+    rule = su.adagrad(learning_rate=lambda t: 1 / (1 + t))
+    path, updates = trained_one(su.shampoo(learning_rate=0.5, graft=rule), start, grads)
+    names = ["p/adagrad/accu", "p/shampoo/H0", "p/shampoo/H1", "p"]
+    assert [v.name for v in updates if v.name.startswith("p")] == names and "adagrad/t" in su.named(updates)
+    own, _ = trained_one(rule, start, grads)
+    plain, _ = trained_one(su.shampoo(), start, grads)
+    for t in range(9):
+        step, length, direction = (after[t + 1] - after[t] for after in (path, own, plain))
+        direction = direction / np.linalg.norm(direction)
+        np.testing.assert_allclose(step, 0.5 * np.linalg.norm(length) * direction, rtol=1e-6, atol=1e-12)
+    with pytest.raises(TypeError, match=r"shampoo: graft must be a rule or another optimizer, not 0\.1"):
+        su.shampoo([pt.matrix()], [make_param((2, 2), "float64")], graft=0.1)
 
 
 def test_shampoo_on_a_vector_is_adagrad_in_any_basis():
