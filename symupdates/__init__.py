@@ -37,6 +37,7 @@ from symupdates.rules.moments import (
     optimistic_adam,
     qhadam,
     simplified_ademamix,
+    spam,
     yogi,
 )
 from symupdates.rules.newton import gauss_newton, levenberg_marquardt, natural_gradient
@@ -143,6 +144,7 @@ __all__ = [
     "optimistic_adam",
     "laprop",
     "adam_atan2",
+    "spam",
     # layers and matrices
     "lars",
     "lamb",

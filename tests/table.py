@@ -332,6 +332,15 @@ ROWS = [
         whole=("t",),
         has_peers=False,
     ),
+    Row(
+        symupdates.spam,
+        oracles.spam,
+        {**MOMENTS, "threshold": 4.0},
+        ("m", "v", "param"),
+        whole=("t",),
+        structure=(("every", 10), ("warmup", 4), ("delay", 3)),
+        has_peers=False,
+    ),
     # Layers and matrices
     Row(
         symupdates.lars,

@@ -38,6 +38,7 @@ SQUARES = {
         *(
             "adopt",
             "laprop",
+            "spam",
             "qhadam",
             "optimistic_adam",
             "lamb",
