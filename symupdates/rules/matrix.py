@@ -519,7 +519,8 @@ def adamuon(
     Notes
     -----
     The first step is 0.2 times the rate in each element, as that of the signs. The paper's momentum is a sum, of the
-    same signs.
+    same signs. The authors' first program took no signs, stepped ahead along the momentum, and had another decay for
+    :math:`v`, 0.999.
 
     For the matrices that suit :func:`muon`, which see. State: ``m`` and ``v``, zero at first, of the parameter's shape
     and dtype. Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
