@@ -25,7 +25,7 @@ from symupdates.rules.adaptive import (
 from symupdates.rules.layerwise import fromage, lamb, lars
 from symupdates.rules.lbfgs import lbfgs
 from symupdates.rules.line_search import line_search, nonlinear_cg
-from symupdates.rules.matrix import adafactor, adamuon, muon, normuon, shampoo, soap
+from symupdates.rules.matrix import adafactor, adamuon, muon, normuon, psgd_kron, shampoo, soap
 from symupdates.rules.moments import (
     adabelief,
     adam_atan2,
@@ -37,6 +37,7 @@ from symupdates.rules.moments import (
     optimistic_adam,
     qhadam,
     simplified_ademamix,
+    spam,
     yogi,
 )
 from symupdates.rules.newton import gauss_newton, levenberg_marquardt, natural_gradient
@@ -55,11 +56,12 @@ from symupdates.rules.rate_free import (
     polyak_step,
     prodigy,
 )
-from symupdates.rules.sampling import noisy_sgd, psgld, sghmc, sgld, sgnht
+from symupdates.rules.sampling import baoab, noisy_sgd, psgld, scale_adapted_sghmc, sghmc, sgld, sgnht
 from symupdates.rules.schedule_free import schedule_free_adamw, schedule_free_sgd
 from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, sophia_g, sophia_h
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
 from symupdates.rules.signs import lion, rprop, sign_sgd, signum
+from symupdates.rules.variational import ivon
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
 from symupdates.state import hyperparameters as hyperparameters
@@ -142,6 +144,7 @@ __all__ = [
     "optimistic_adam",
     "laprop",
     "adam_atan2",
+    "spam",
     # layers and matrices
     "lars",
     "lamb",
@@ -152,6 +155,7 @@ __all__ = [
     "adafactor",
     "shampoo",
     "soap",
+    "psgd_kron",
     # learning-rate-free
     "dadapt_adam",
     "prodigy",
@@ -171,7 +175,10 @@ __all__ = [
     "sgld",
     "psgld",
     "sghmc",
+    "scale_adapted_sghmc",
     "sgnht",
+    "baoab",
+    "ivon",
     # rules that take the loss
     "sam",
     "asam",

@@ -37,6 +37,8 @@ class LossRow:
         As in :class:`table.Row`.
     same
         Whether the loss has to be the same at every step.
+    rests
+        Whether it stays where the gradient is zero: not if it takes the gradient at points that it draws.
     takes_gradients
         Whether it can do with gradients; here because it needs a loss that they belong to.
     """
@@ -51,6 +53,7 @@ class LossRow:
     owner: str | None = None
     order: str = "by parameter"
     same: bool = False
+    rests: bool = True
     takes_gradients: bool = False
     of_outputs: Callable | None = None
 
@@ -128,6 +131,23 @@ LOSS_ROWS = [
         ("d", "param"),
         whole=("rng", "t"),
         structure={"every": 3, "seed": 7},
+    ),
+    # Some of its steps are clipped.
+    LossRow(
+        symupdates.ivon,
+        oracles.ivon,
+        {
+            "learning_rate": 0.125,
+            "effective_sample_size": 24.0,
+            "beta1": 0.875,
+            "beta2": 0.96875,
+            "weight_decay": 0.25,
+            "clip_radius": 1.5,
+        },
+        ("m", "h", "param"),
+        whole=("rng", "t"),
+        structure={"initial_hessian": 0.75, "samples": 2, "seed": 7},
+        rests=False,
     ),
     # At both, the rate is the largest in some steps only.
     LossRow(

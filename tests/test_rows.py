@@ -32,9 +32,9 @@ BY_ROW = (
 ROW = {row.name: row for row in ROWS}
 REFUSED = {
     *("adagrad_window", "sm3", "novograd", "lars", "lamb", "fromage"),
-    *("muon", "normuon", "adamuon", "adafactor", "shampoo", "soap"),
+    *("muon", "normuon", "adamuon", "adafactor", "shampoo", "soap", "psgd_kron"),
     *("dadapt_adam", "prodigy", "dog", "l_dog", "dowg", "hypergradient_sgd", "hypergradient_adam"),
-    *("noisy_sgd", "sgld", "psgld", "sghmc", "sgnht"),
+    *("noisy_sgd", "sgld", "psgld", "sghmc", "scale_adapted_sghmc", "sgnht", "baoab"),
 }
 
 

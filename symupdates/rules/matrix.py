@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor import maximum, minimum, sign, sqrt, switch
-from pytensor.tensor.linalg import eigh, qr
+from pytensor.tensor.linalg import eigh, qr, solve_triangular
 
 from symupdates.compose import merge
 from symupdates.core import (
@@ -27,12 +27,13 @@ from symupdates.core import (
 )
 from symupdates.core.checks import listed
 from symupdates.core.hyper import scalar
-from symupdates.core.ranges import NON_NEGATIVE, Range
-from symupdates.core.types import count
+from symupdates.core.ranges import NON_NEGATIVE, PART, Range
+from symupdates.core.types import count, positive
+from symupdates.random import normals
 from symupdates.rules.adam import adamw
-from symupdates.typing import Hyper, LossOrGrads, OptimizerLike, Parameters, Updates
+from symupdates.typing import Hyper, LossOrGrads, OptimizerLike, Parameters, Seed, Updates
 
-__all__ = ["adafactor", "adamuon", "muon", "normuon", "shampoo", "soap"]
+__all__ = ["adafactor", "adamuon", "muon", "normuon", "psgd_kron", "shampoo", "soap"]
 
 
 def mean(x, axis):
@@ -518,7 +519,8 @@ def adamuon(
     Notes
     -----
     The first step is 0.2 times the rate in each element, as that of the signs. The paper's momentum is a sum, of the
-    same signs.
+    same signs. The authors' first program took no signs, stepped ahead along the momentum, and had another decay for
+    :math:`v`, 0.999.
 
     For the matrices that suit :func:`muon`, which see. State: ``m`` and ``v``, zero at first, of the parameter's shape
     and dtype. Hyper-parameters, partials and the other errors are as for :func:`~symupdates.sgd`.
@@ -600,14 +602,19 @@ def unfolded(x, axis, sizes):
     return slices if x.ndim == 2 else slices.reshape((sizes[axis], prod(sizes[:axis] + sizes[axis + 1 :])))
 
 
+def mapped(function, x, axis, sizes):
+    """`x` after a function of the matrix whose columns are its vectors along an axis."""
+    columns = function(unfolded(x, axis, sizes))
+    if x.ndim == 1:
+        return columns[:, 0]
+    if x.ndim > 2:
+        columns = columns.reshape((sizes[axis], *sizes[:axis], *sizes[axis + 1 :]))
+    return pt.moveaxis(columns, 0, axis)
+
+
 def times(matrix, x, axis, sizes):
     """The matrix times each vector of `x` along an axis."""
-    product = matrix @ unfolded(x, axis, sizes)
-    if x.ndim == 1:
-        return product[:, 0]
-    if x.ndim > 2:
-        product = product.reshape((sizes[axis], *sizes[:axis], *sizes[axis + 1 :]))
-    return pt.moveaxis(product, 0, axis)
+    return mapped(lambda columns: matrix @ columns, x, axis, sizes)
 
 
 def turned(x, matrices, sizes):
@@ -656,13 +663,19 @@ def shampoo(
     epsilon: Hyper = 1e-4,
     every: int = 1,
     max_size: int = 1024,
+    beta2: Hyper | None = None,
+    graft: OptimizerLike | None = None,
 ) -> Updates:
     r"""Shampoo: AdaGrad with a matrix for each axis of a parameter in the place of one number for each element.
 
     .. math::
         L &\leftarrow L + g g^\top \\
         R &\leftarrow R + g^\top g \\
-        p &\leftarrow p - \eta\, (L + \epsilon I)^{-1/4}\, g\, (R + \epsilon I)^{-1/4}
+        u &= (L + \epsilon I)^{-1/4}\, g\, (R + \epsilon I)^{-1/4} \\
+        p &\leftarrow p - \eta\, u
+
+    or, with moving averages, :math:`L \leftarrow \beta_2 L + (1 - \beta_2)\, g g^\top` and :math:`R` alike; and, with
+    the step :math:`d` of another rule grafted, :math:`p \leftarrow p - \eta\, \lVert d \rVert\, u / \lVert u \rVert`.
 
     Parameters
     ----------
@@ -681,15 +694,25 @@ def shampoo(
         kept. They are what a step costs: a decomposition into eigenvectors for each axis.
     max_size : int
         The longest axis that is given a matrix. A longer one is given the diagonal of it only.
+    beta2 : hyper-parameter, optional
+        The decay :math:`\beta_2` of moving averages in the place of sums: steps then do not grow shorter for ever, and
+        the first is :math:`1/\sqrt{1 - \beta_2}` times as long. The authors' later program [2]_ has 0.999, and a graft.
+    graft : callable, optional
+        The rule whose step :math:`d` says how long that of each parameter is [2]_ [3]_, while Shampoo says where to. It
+        is called with the rate 1, since `learning_rate` multiplies its step: ``graft=adagrad(learning_rate=1.0)``, as
+        in the paper, or ``graft=rmsprop(learning_rate=1.0)``.
 
     Returns
     -------
     OrderedDict
         For each parameter in order: for each of its axes the next value of ``H0``, ``H1`` …, if `every` is more than 1
-        with that of ``P0``, ``P1`` …; then its own. With `every` or a schedule: last, the count ``t``.
+        with that of ``P0``, ``P1`` …; then its own; before all, the state of `graft`. With `every` or a schedule: last,
+        the count ``t``.
 
     Raises
     ------
+    TypeError
+        If `graft` is not callable.
     ValueError
         If `every` or `max_size` is not a whole number of at least 1.
 
@@ -712,18 +735,31 @@ def shampoo(
     ----------
     .. [1] V. Gupta, T. Koren and Y. Singer (2018). Shampoo: preconditioned stochastic tensor optimization. ICML.
        arXiv:1802.09568.
+    .. [2] R. Anil, V. Gupta, T. Koren, K. Regan and Y. Singer (2020). Scalable second order optimization for deep
+       learning. arXiv:2002.09018.
+    .. [3] N. Agarwal, R. Anil, E. Hazan, T. Koren and C. Zhang (2020). Disentangling adaptive gradient methods from
+       learning rates. arXiv:2002.11803.
     """
     whole_number("shampoo: every", every)
     whole_number("shampoo: max_size", max_size)
-    step = prepare("shampoo", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon)
-    for p, g, (eta, eps) in step:
+    averaged = {} if beta2 is None else {"beta2": beta2}
+    step = prepare("shampoo", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon, **averaged)
+    grafted = {}
+    if graft is not None:
+        check_optimizer("shampoo: graft", graft)
+        grafted = called("shampoo: graft", graft, [g for _, g, _ in step], step.params)
+        for variable, value in grafted.items():
+            if variable not in step.params:
+                step[variable] = value
+    for p, g, (eta, eps, *decay) in step:
+        old, new = (decay[0], 1 - decay[0]) if decay else (1, 1)
         sizes = step.shape(p) or (0,)
         order = 2 * len(sizes)
         u = g
         for axis, size in enumerate(sizes):
             if 0 < size <= max_size:
                 H = step.state(p, f"H{axis}", shape=partial(square, axis=axis))
-                step[H] = H + second_moment(g, axis, sizes)
+                step[H] = old * H + new * second_moment(g, axis, sizes)
                 root = inverse_root(step[H], eps, order)
                 if every > 1:
                     P = step.state(p, f"P{axis}", shape=partial(square, axis=axis))
@@ -732,9 +768,12 @@ def shampoo(
             else:
                 H = step.state(p, f"H{axis}", shape=partial(along, axis=axis))
                 others = tuple(i for i in range(p.ndim) if i != axis)
-                step[H] = H + total(g**2, axis=others, keepdims=True)
+                step[H] = old * H + new * total(g**2, axis=others, keepdims=True)
                 u = u * (step[H] + eps) ** np.asarray(-1 / order, p.dtype)
-        step[p] = p - eta * astype(u, p.dtype)
+        u = astype(u, p.dtype)
+        if grafted:
+            u = rescaled(u, norm(u).or_one(), norm(grafted[p] - p).value)
+        step[p] = p - eta * u
     return step.finish()
 
 
@@ -850,4 +889,162 @@ def soap(
             step[H[axis]] = H_next[axis]
             iterated = renewed(Q[axis], is_due, qr(HQ[axis][:, order[axis]])[0])
             step[Q[axis]] = renewed(Q[axis], is_first, decomposed(H_next[axis])[1][:, ::-1], iterated)
+    return step.finish()
+
+
+# --- A triangular matrix for each axis --------------------------------------------------------------------------------
+
+
+def spectral_norm(matrix):
+    """An estimate from below of the spectral norm of a symmetric matrix, positive semidefinite.
+
+    By two steps of the power iteration from its longest column.
+    """
+    x = matrix[:, pt.argmax(total(matrix**2, axis=0))]
+    x = pt.dot(matrix, x)
+    x = pt.dot(matrix, x / positive(sqrt(total(x**2))))
+    return sqrt(total(x**2))
+
+
+@awaits("loss_or_grads", "params")
+def psgd_kron(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-3,
+    beta: Hyper = 0.9,
+    preconditioner_rate: Hyper = 0.1,
+    damping: Hyper = 1e-9,
+    clip_threshold: Hyper = 2.0,
+    every: int = 1,
+    max_size: int = 1024,
+    seed: Seed = None,
+) -> Updates:
+    r"""PSGD with a Kronecker product: a triangular matrix for each axis, fitted so that they whiten the gradient.
+
+    For a matrix, with :math:`\xi` standard normal, new for each element and update, triu the upper triangle, and
+    :math:`\lVert \cdot \rVert` the spectral norm, estimated:
+
+    .. math::
+        A &= Q_L\, (g + \delta\, \xi)\, Q_R^\top, \qquad B = Q_L^{-\top}\, \xi\, Q_R^{-1} \\
+        Q_L &\leftarrow Q_L - \mu\, \operatorname{triu}(A A^\top - B B^\top)\, Q_L
+            \,/\, \lVert A A^\top + B B^\top \rVert \\
+        Q_R &\leftarrow Q_R - \mu\, \operatorname{triu}(A^\top A - B^\top B)\, Q_R
+            \,/\, \lVert A^\top A + B^\top B \rVert \\
+        m &\leftarrow \beta m + (1 - \beta)\, g \\
+        u &= Q_L^\top Q_L\, \frac{m}{1 - \beta^t}\, Q_R^\top Q_R \\
+        p &\leftarrow p - \eta\, \frac{u}{\max(1, \operatorname{rms}(u) / d)}
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the parameter: once the preconditioner has been found, elements move by
+        about that where gradients are all of one direction, and by less where they differ. The default is that of the
+        author's program.
+    beta : hyper-parameter
+        The decay :math:`\beta` of the average of gradients; 0 for none, as in the paper.
+    preconditioner_rate : hyper-parameter
+        The step size :math:`\mu` of the preconditioner: in an update, no direction of :math:`Q` changes by much more
+        than this fraction. The default is that of the author's program. From 0 to 1.
+    damping : hyper-parameter
+        The noise :math:`\delta`, in units of the gradient: it bounds the preconditioner by its reciprocal, where there
+        are no gradients. The default is that of the author's program.
+    clip_threshold : hyper-parameter
+        The largest root mean square :math:`d` of :math:`u`, which is about 1 at most while gradients are as they were.
+        The default is that of the author's program. Above 0, and infinite for none.
+    every : int
+        Change the preconditioner only at the first of so many updates. Once it has been found, it changes little.
+    max_size : int
+        The longest axis that is given a matrix. A longer one is given the diagonal of it only, and so are axes of
+        length one and those of vectors.
+    seed : int or sequence of ints, optional
+        For the same noise in every run. Without, every call of this function makes another.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``m``, for each of its axes that of ``Q0``, ``Q1`` …, then
+        its own; last, the generator ``rng`` and the count ``t``.
+
+    Raises
+    ------
+    ValueError
+        If `every` or `max_size` is not a whole number of at least 1.
+
+    Notes
+    -----
+    The preconditioner :math:`P = Q^\top Q`, with :math:`Q` the Kronecker product of the matrices, is found by
+    descending :math:`g^\top P g + \xi^\top P^{-1} \xi` on the group of triangular matrices [1]_ [2]_: at its minimum,
+    the elements of :math:`P g` are of size one and uncorrelated, as far as the product can make them so. What
+    :func:`shampoo` and :func:`soap` get from decompositions is here followed by products of matrices and triangular
+    systems. The matrices begin as the identity; from there to the size of gradients :math:`g` it takes in the order of
+    :math:`|\log |g|| / \mu` updates, with steps that are short for small gradients, and clipped for large ones.
+
+    In each update, the matrices of a parameter are brought to the same largest element, which changes nothing of
+    :math:`P`. Of more than two axes, each has its matrix, and their lengths cannot change after this call.
+
+    It is the author's ``KronWhiten`` with ``dQ="EQ"``, a simpler estimate of the norm and without its average over
+    time (``betaL``), and the package ``kron_torch`` where it does not fit the momentum, with the author's noise.
+
+    State: ``Q0``, ``Q1`` …, the identity at first, a matrix for each axis, or ones of the parameter's shape, but all
+    other axes of length one; ``m``, zero at first, of the parameter's shape; all of its dtype. ``rng``, three uint32
+    words, as in :func:`~symupdates.sgld`; ``t``, an int64 scalar, the number of updates made. Hyper-parameters,
+    partials and the other errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] X. Li (2019). Preconditioner on matrix Lie group for SGD. ICLR. arXiv:1809.10232.
+    .. [2] X. Li (2022). Black box Lie group preconditioners for SGD. arXiv:2211.04422.
+    """
+    whole_number("psgd_kron: every", every)
+    whole_number("psgd_kron: max_size", max_size)
+    step = prepare(
+        "psgd_kron",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        beta=beta,
+        preconditioner_rate=PART(preconditioner_rate),
+        damping=damping,
+        clip_threshold=Range(low=0, has_high=True)(clip_threshold),
+    )
+    xi = normals(step, seed)
+    for p, g, (eta, beta, mu, delta, d) in step:
+        sizes = step.shape(p) or (0,)
+        full = {axis for axis, size in enumerate(sizes) if len(sizes) > 1 and 1 < size <= max_size}
+        Q, inverse = {}, {}
+        for axis, size in enumerate(sizes):
+            shape, identity = (square, np.eye(size)) if axis in full else (along, 1.0)
+            q = Q[axis] = step.state(p, f"Q{axis}", initial=identity, shape=partial(shape, axis=axis))
+            inverse[axis] = partial(solve_triangular, q.T, lower=True, check_finite=False) if axis in full else 1 / q
+        noise = xi(p)
+        A, B = g + delta * noise, noise
+        for axis, q in Q.items():
+            A = times(q, A, axis, sizes) if axis in full else q * A
+            B = mapped(inverse[axis], B, axis, sizes) if axis in full else inverse[axis] * B
+        A, B = rescaled([A, B], norm([A, B]).or_one())
+        fitted = {}
+        for axis, q in Q.items():
+            if axis in full:
+                S, U = (second_moment(x, axis, sizes) for x in (A, B))
+                change = ((np.tri(sizes[axis], dtype=p.dtype).T * (S - U)) @ q) / positive(spectral_norm(S + U))
+            else:
+                others = tuple(i for i in range(p.ndim) if i != axis)
+                S, U = (total(x**2, axis=others, keepdims=True) for x in (A, B))
+                change = (S - U) / positive(pt.max(S + U)) * q
+            fitted[axis] = q - mu * change
+        largest = {axis: pt.max(abs(q)) for axis, q in fitted.items()}
+        common = prod(size ** np.asarray(1 / len(Q), p.dtype) for size in largest.values())
+        m = step.state(p, "m")
+        step[m] = beta * m + (1 - beta) * g
+        u = step[m] / step.bias_correction(beta)
+        for axis, q in Q.items():
+            balanced = fitted[axis] * (common / largest[axis])
+            step[q] = renewed(q, pt.eq(step.t % every, 1), balanced) if every > 1 else balanced
+            q = step[q]
+            u = times(q.T, times(q, u, axis, sizes), axis, sizes) if axis in full else q**2 * u
+        step[p] = p - eta * u / maximum(1, rms(u) / d)
     return step.finish()

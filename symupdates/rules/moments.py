@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pytensor.tensor import abs, arctan2, clip, eq, maximum, sign, sqrt, switch
+import numpy as np
+from pytensor.tensor import abs, arctan2, clip, cos, eq, ge, lt, maximum, minimum, sign, sqrt, switch
 
-from symupdates.core import astype, awaits, prepare, total
+from symupdates.core import astype, awaits, prepare, total, whole_number
 from symupdates.core.hyper import scalar
 from symupdates.core.ranges import NON_NEGATIVE, PART
 from symupdates.core.types import positive
@@ -21,6 +22,7 @@ __all__ = [
     "optimistic_adam",
     "qhadam",
     "simplified_ademamix",
+    "spam",
     "yogi",
 ]
 
@@ -870,3 +872,114 @@ def hypot(x, y):
     """The root of the sum of two squares, which themselves may be no numbers."""
     largest = maximum(abs(x), abs(y))
     return largest * sqrt(sum((z / positive(largest)) ** 2 for z in (x, y)))
+
+
+@awaits("loss_or_grads", "params")
+def spam(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 0.001,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-6,
+    threshold: Hyper = 5000.0,
+    every: int = 500,
+    warmup: int = 150,
+    delay: int = 20,
+) -> Updates:
+    r"""SPAM: Adam that bounds gradients far larger than their average size, and forgets its averages now and then.
+
+    With :math:`k = t \bmod K` the number of updates since the averages were forgotten, and :math:`m` and :math:`v`
+    zero in place of what they were where :math:`k = 0`:
+
+    .. math::
+        \hat g &= \begin{cases}
+            \operatorname{sign}(g) \min\left(|g|, \sqrt{\theta v}\right) & k \ge k_0 \\
+            g & \text{otherwise} \end{cases} \\
+        m &\leftarrow \beta_1 m + (1 - \beta_1)\, \hat g \\
+        v &\leftarrow \beta_2 v + (1 - \beta_2)\, \hat g^2 \\
+        p &\leftarrow p - \eta\, w\, \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t}\, \frac{m}{\sqrt{v} + \epsilon} \\
+        w &= 1 - 0.99\, \frac{1 + \cos(\pi k / (n + 1))}{2} \text{ where } t \ge K \text{ and } k < n,
+            \text{ and 1 elsewhere}
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, as :func:`~symupdates.adam`'s.
+    beta1, beta2 : hyper-parameter
+        The decays :math:`\beta_1, \beta_2` of the averages.
+    epsilon : hyper-parameter
+        Keeps a coordinate without gradients at rest; as in :func:`~symupdates.adam`. The default is that of the
+        authors' program.
+    threshold : hyper-parameter
+        How much larger than its average, :math:`\theta`, the square of a gradient may be. The default is the paper's.
+        Finite and at least 0.
+    every : int
+        The number :math:`K` of updates after which the averages are forgotten. The default is the paper's.
+    warmup : int
+        The number :math:`n` of updates in which steps grow to their length again, by half of a cosine from a hundredth
+        of it. The default is the paper's.
+    delay : int
+        The number :math:`k_0` of updates from which on gradients are bounded: before, there is no average of them. The
+        default is that of the authors' program.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``m``, of its ``v``, then its own; last, the count ``t``.
+
+    Raises
+    ------
+    ValueError
+        If `every` or `delay` is not a whole number of at least 1, or `warmup` of at least 0.
+
+    Notes
+    -----
+    For long runs with spikes in the loss. A single gradient a thousand times as large as usual is felt in Adam's
+    :math:`m` for tens of updates, and in :math:`v` for thousands. The bounds compare each element with its own average;
+    for a bound of whole gradients before any rule, see :func:`symupdates.gradients.clip_by_percentile`. The bias
+    corrections go on with :math:`t`, as in the authors' program: after the averages were forgotten, it is the warmup
+    that keeps steps short.
+
+    An element whose gradients have all been zero has no average to be compared with, and is held until the averages
+    are forgotten: rare features need another rule. The paper's option to train a random part of the elements at a time,
+    to save memory, is not here.
+
+    State: ``m`` and ``v``, zero at first, of the parameter's shape and dtype; ``t``, an int64 scalar, one for all
+    parameters, the number of updates made. Hyper-parameters, partials and the other errors are as for
+    :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] T. Huang, Z. Zhu, G. Jin, L. Liu, Z. Wang and S. Liu (2025). SPAM: spike-aware Adam with momentum reset for
+       stable LLM training. ICLR. arXiv:2501.06842.
+    """
+    for name, value, least in (("every", every, 1), ("warmup", warmup, 0), ("delay", delay, 1)):
+        whole_number(f"spam: {name}", value, least)
+    step = prepare(
+        "spam",
+        loss_or_grads,
+        params,
+        learning_rate=learning_rate,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        threshold=NON_NEGATIVE(threshold),
+    )
+    k = step.t % every
+    for p, g, (eta, beta1, beta2, eps, theta) in step:
+        m, v = step.state(p, "m"), step.state(p, "v")
+        m_old, v_old = (switch(eq(k, 0), 0, x) for x in (m, v))
+        bound = sqrt(theta) * sqrt(v_old)
+        g = switch(ge(k, delay), sign(g) * minimum(abs(g), bound), g)
+        step[m] = beta1 * m_old + (1 - beta1) * g
+        step[v] = beta2 * v_old + (1 - beta2) * g**2
+        falls = (1 + cos(astype(k, p.dtype) * np.asarray(np.pi / (warmup + 1), p.dtype))) / 2
+        warm = 1 - switch(ge(step.t, every) & lt(k, warmup), np.asarray(0.99, p.dtype) * falls, 0)
+        alpha = eta * warm * sqrt(step.bias_correction(beta2)) / step.bias_correction(beta1)
+        step[p] = p - alpha * step[m] / (sqrt(step[v]) + eps)
+    return step.finish()

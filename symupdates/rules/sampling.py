@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from pytensor.tensor import maximum, sqrt
+from pytensor.tensor import le, maximum, sqrt, switch
 
-from symupdates.core import astype, awaits, prepare
+from symupdates.core import astype, awaits, flag, prepare, whole_number
 from symupdates.core.ranges import NON_NEGATIVE, NON_NEGATIVE_RATE, PART, in_order
 from symupdates.random import normals
 from symupdates.typing import Hyper, LossOrGrads, Parameters, Seed, Updates
 
-__all__ = ["noisy_sgd", "psgld", "sghmc", "sgld", "sgnht"]
+__all__ = ["baoab", "noisy_sgd", "psgld", "scale_adapted_sghmc", "sghmc", "sgld", "sgnht"]
 
 
 @awaits("loss_or_grads", "params")
@@ -346,6 +346,7 @@ def sgnht(
     diffusion: Hyper = 0.1,
     temperature: Hyper = 1.0,
     seed: Seed = None,
+    per_element: bool = False,
 ) -> Updates:
     r"""Stochastic gradient Nosé-Hoover thermostat: the friction adapts to the noise of the gradient.
 
@@ -357,13 +358,16 @@ def sgnht(
         p &\leftarrow p + v \\
         s &\leftarrow s + \tfrac{1}{n} \lVert v \rVert^2 - \eta\, T
 
+    or, with a thermostat for each element, :math:`s \leftarrow s + v^2 - \eta\, T`.
+
     Parameters
     ----------
     loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
         The loss, or the gradient :math:`g` of each parameter: of the negative log posterior of all data, a minibatch's
         likelihood scaled to them as in :func:`sgld`.
     params : iterable of shared variables
-        The parameters :math:`p`, float32 or float64. They have one thermostat: those of another call have another.
+        The parameters :math:`p`, float32 or float64. They have one thermostat, unless each element has its own: those
+        of another call have another.
     learning_rate : hyper-parameter
         The step size :math:`\eta`, in units of the squared parameter, as in :func:`sghmc`. Finite and at least 0.
     diffusion : hyper-parameter
@@ -373,12 +377,21 @@ def sgnht(
         The temperature :math:`T`, as in :func:`sgld`.
     seed : int or sequence of ints, optional
         For the same chain in every run. Without, every call of this function makes another.
+    per_element : bool
+        Give each element a thermostat of its own [2]_, for gradients whose noise differs between them, as it does
+        between layers and with how rare a feature is.
 
     Returns
     -------
     OrderedDict
         For each parameter in order: the next value of its ``velocity``, then its own; last, the ``thermostat``, the
-        generator ``rng`` and, with a schedule, its count.
+        generator ``rng`` and, with a schedule, its count. With `per_element`, a ``thermostat``
+        follows each parameter.
+
+    Raises
+    ------
+    TypeError
+        If `per_element` is not a bool.
 
     Notes
     -----
@@ -394,15 +407,23 @@ def sgnht(
     noise of small minibatches asks for is not little: at a friction of 0.46 the variance is 23 % too small, at 0.86
     43 %. Choose the step size so that :math:`a + s` stays well below 1.
 
-    State: ``velocity`` (:math:`v`), zero at first, of the parameter's shape and dtype; ``thermostat`` (:math:`s`), a
-    scalar in the largest dtype of the parameters, 0 at first; ``rng``, three uint32 words, as in :func:`sgld`.
-    Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+    One thermostat holds the mean over all elements. Those with more noise than others are then too hot, and come out
+    too wide, the others too narrow; one for each holds each. With exact gradients, each of these swings by about
+    :math:`\sqrt{\eta T}` around zero, the one of :math:`n` elements by :math:`\sqrt{\eta T / n}`.
+
+    State: ``velocity`` (:math:`v`), zero at first, of the parameter's shape and dtype; ``thermostat`` (:math:`s`), 0 at
+    first, a scalar in the largest dtype of the parameters, or of each parameter's shape and dtype; ``rng``, three
+    uint32 words, as in :func:`sgld`. Hyper-parameters, partials and the other errors are as for
+    :func:`~symupdates.sgd`.
 
     References
     ----------
     .. [1] N. Ding, Y. Fang, R. Babbush, C. Chen, R. D. Skeel and H. Neven (2014). Bayesian sampling using stochastic
        gradient thermostats. NeurIPS.
+    .. [2] Z. Gan, C. Chen, R. Henao, D. Carlson and L. Carin (2015). Scalable deep Poisson factor analysis for topic
+       modeling. ICML.
     """
+    flag("sgnht: per_element", per_element)
     step = prepare(
         "sgnht",
         loss_or_grads,
@@ -412,14 +433,211 @@ def sgnht(
         temperature=temperature,
     )
     xi = normals(step, seed)
-    s = step.state(None, "thermostat")
+    common = None if per_element else step.state(None, "thermostat")
     squares, sizes = [], []
     for p, g, (eta, a, T) in step:
         v = step.state(p, "velocity")
+        s = step.state(p, "thermostat") if per_element else common
         step[v] = v - (a + astype(s, p.dtype)) * v - eta * g + sqrt(2 * a * eta * T) * xi(p)
         step[p] = p + step[v]
+        if per_element:
+            step[s] = s + step[v] ** 2 - eta * T
         squares.append(step[v] ** 2)
         sizes.append(p.size)
-    eta, _, T = step.hyper(step.dtype)
-    step[s] = s + step.total(squares) / maximum(step.total(sizes), np.asarray(1, step.dtype)) - eta * T
+    if not per_element:
+        eta, _, T = step.hyper(step.dtype)
+        mean = step.total(squares) / maximum(step.total(sizes), np.asarray(1, step.dtype))
+        step[common] = common + mean - eta * T
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def scale_adapted_sghmc(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-4,
+    friction: Hyper = 0.05,
+    epsilon: Hyper = 1e-16,
+    temperature: Hyper = 1.0,
+    burn_in: int = 3000,
+    seed: Seed = None,
+) -> Updates:
+    r"""Scale-adapted SGHMC: each coordinate has a step size that is learned while the chain burns in, and then fixed.
+
+    With :math:`\xi` standard normal, new for each element and update, and of each parameter:
+
+    .. math::
+        r &= \frac{1}{\tau + 1}, \qquad G = \frac{1}{\lambda + \sqrt{V}} \\
+        \tau &\leftarrow \tau + 1 - \tau\, (G\, \bar g)^2 \\
+        \bar g &\leftarrow \bar g + r\, (g - \bar g) \\
+        V &\leftarrow (1 - r)\, V + r\, g^2
+
+    as long as it burns in; and, with :math:`G` of the next :math:`V`, always:
+
+    .. math::
+        v &\leftarrow v - \eta\, G\, g - \alpha v + \sqrt{\max(0,\, 2 \alpha\, \eta\, T\, G - \eta^2)}\, \xi \\
+        p &\leftarrow p + v
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter: of the negative log posterior of all data, a minibatch's
+        likelihood scaled to them as in :func:`sgld`.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the parameter: the paper's :math:`\epsilon^2`. The default is that of
+        the authors' program. Finite and at least 0.
+    friction : hyper-parameter
+        The fraction :math:`\alpha` of the velocity lost in a step, as in :func:`sghmc`. The default is the paper's.
+        From 0 to 1.
+    epsilon : hyper-parameter
+        The bound :math:`\lambda` of the step sizes of coordinates without gradients, in units of the gradient. The
+        default is the authors'.
+    temperature : hyper-parameter
+        The temperature :math:`T`, as in :func:`sgld`.
+    burn_in : int
+        The number of updates in which step sizes are learned; none of them is a sample. The default is that of the
+        authors' program.
+    seed : int or sequence of ints, optional
+        For the same chain in every run. Without, every call of this function makes another.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``tau``, its ``g``, its ``accu``, its ``velocity``, then its
+        own; last, the generator ``rng`` and the count ``t``.
+
+    Raises
+    ------
+    ValueError
+        If `burn_in` is not a whole number of at least 0.
+
+    Notes
+    -----
+    Of :func:`psgld`, the step sizes go on changing with the position, which makes its samples wrong; here they rest
+    before the first sample. The averages reach back over :math:`\tau` gradients: over more, the more the gradient is
+    noise.
+
+    The :math:`\eta^2` under the root is for the noise of minibatches, whose variance is taken to be :math:`V`, the mean
+    square of the gradient. Where that is not so, the samples are colder than :math:`T`: with exact gradients, by
+    :math:`\eta \sqrt{V} / (2 \alpha)`. What was said of step sizes in :func:`sghmc` holds here, too, with
+    :math:`\eta G` for its :math:`\eta`.
+
+    The paper has :math:`1/\tau` for :math:`r`; :math:`\tau + 1` is the authors' program, and so are the values that
+    the state begins with.
+
+    State: ``tau`` (:math:`\tau`), ``g`` (:math:`\bar g`) and ``accu`` (:math:`V`), one at first, and ``velocity``
+    (:math:`v`), zero at first, of the parameter's shape and dtype; ``rng``, three uint32 words, as in :func:`sgld`;
+    ``t``, an int64 scalar, the number of updates made. Hyper-parameters, partials and the other errors are as for
+    :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] J. T. Springenberg, A. Klein, S. Falkner and F. Hutter (2016). Bayesian optimization with robust Bayesian
+       neural networks. NeurIPS.
+    """
+    whole_number("scale_adapted_sghmc: burn_in", burn_in, least=0)
+    step = prepare(
+        "scale_adapted_sghmc",
+        loss_or_grads,
+        params,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
+        friction=PART(friction),
+        epsilon=epsilon,
+        temperature=temperature,
+    )
+    xi = normals(step, seed)
+    burns_in = le(step.t, burn_in)
+    for p, g, (eta, alpha, lam, T) in step:
+        tau, g_bar, V = (step.state(p, slot, initial=1.0) for slot in ("tau", "g", "accu"))
+        v = step.state(p, "velocity")
+        r = 1 / (tau + 1)
+        step[tau] = switch(burns_in, tau + 1 - tau * (g_bar / (lam + sqrt(V))) ** 2, tau)
+        step[g_bar] = switch(burns_in, g_bar + r * (g - g_bar), g_bar)
+        step[V] = switch(burns_in, (1 - r) * V + r * g**2, V)
+        G = 1 / (lam + sqrt(step[V]))
+        step[v] = v - eta * G * g - alpha * v + sqrt(maximum(0, 2 * alpha * eta * T * G - eta**2)) * xi(p)
+        step[p] = p + step[v]
+    return step.finish()
+
+
+@awaits("loss_or_grads", "params")
+def baoab(
+    loss_or_grads: LossOrGrads | None = None,
+    params: Parameters | None = None,
+    learning_rate: Hyper = 1e-4,
+    friction: Hyper = 0.1,
+    temperature: Hyper = 1.0,
+    seed: Seed = None,
+) -> Updates:
+    r"""Langevin dynamics by the BAOAB splitting: momentum and noise in an order that samples Gaussians exactly.
+
+    With :math:`\xi` standard normal, new for each element and update:
+
+    .. math::
+        v &\leftarrow v - \eta\, g \\
+        v' &= (1 - \alpha)\, v + \sqrt{\left(1 - (1 - \alpha)^2\right) \eta\, T}\, \xi \\
+        p &\leftarrow p + \tfrac{1}{2} (v + v') \\
+        v &\leftarrow v'
+
+    Parameters
+    ----------
+    loss_or_grads : scalar tensor variable, or list or tuple of tensor variables
+        The loss, or the gradient :math:`g` of each parameter: of the negative log posterior of all data, a minibatch's
+        likelihood scaled to them as in :func:`sgld`.
+    params : iterable of shared variables
+        The parameters :math:`p`, float32 or float64.
+    learning_rate : hyper-parameter
+        The step size :math:`\eta`, in units of the squared parameter, as in :func:`sghmc`. Along a direction of
+        posterior variance :math:`s^2`, the chain diverges from :math:`\eta = 4 s^2` on. Finite and at least 0.
+    friction : hyper-parameter
+        The fraction :math:`\alpha` of the velocity lost in a step, as in :func:`sghmc`. From 0 to 1.
+    temperature : hyper-parameter
+        The temperature :math:`T`, as in :func:`sgld`.
+    seed : int or sequence of ints, optional
+        For the same chain in every run. Without, every call of this function makes another.
+
+    Returns
+    -------
+    OrderedDict
+        For each parameter in order: the next value of its ``velocity``, then its own; last, the generator ``rng`` and,
+        with a schedule, its count.
+
+    Notes
+    -----
+    With exact gradients, a Gaussian is sampled with its own variance, whatever the step size below :math:`4 s^2`, where
+    that of :func:`sghmc` is too wide by the order of :math:`\eta`; of other posteriors, the error is of the order
+    :math:`\eta^2` in place of :math:`\eta`. So it is for all data, or large minibatches. The noise of small ones widens
+    the samples as it does those of :func:`sghmc`; where it is not little, take :func:`sghmc` with an estimate of it, or
+    :func:`sgnht`.
+
+    Half a kick by the gradient (B), half a drift (A), the friction and the noise (O), half a drift, half a kick: since
+    the last kick of a step and the first of the next have the same gradient, both are made here at once, and a step
+    takes one gradient. In the paper's symbols :math:`\eta = h^2/m` and :math:`1 - \alpha = e^{-\gamma h}`. With a
+    friction of 1 it is their limit method: :func:`sgld` with :math:`\epsilon = \eta` and, in place of :math:`\xi`, the
+    mean of this update's and of the one before.
+
+    State: ``velocity`` (:math:`v`), zero at first, of the parameter's shape and dtype; ``rng``, three uint32 words, as
+    in :func:`sgld`. Hyper-parameters, partials and errors are as for :func:`~symupdates.sgd`.
+
+    References
+    ----------
+    .. [1] B. Leimkuhler and C. Matthews (2013). Rational construction of stochastic numerical methods for molecular
+       sampling. Applied Mathematics Research eXpress 2013(1). arXiv:1203.5428.
+    """
+    step = prepare(
+        "baoab",
+        loss_or_grads,
+        params,
+        learning_rate=NON_NEGATIVE_RATE(learning_rate),
+        friction=PART(friction),
+        temperature=temperature,
+    )
+    xi = normals(step, seed)
+    for p, g, (eta, alpha, T) in step:
+        v = step.state(p, "velocity")
+        kicked = v - eta * g
+        step[v] = (1 - alpha) * kicked + sqrt(alpha * (2 - alpha) * eta * T) * xi(p)
+        step[p] = p + (kicked + step[v]) / 2
     return step.finish()

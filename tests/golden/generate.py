@@ -3,7 +3,8 @@
 In an environment of its own, for the library need none of these:
 
     python -m venv golden-env
-    golden-env/bin/pip install torch==2.13.0 optax==0.2.8 keras==3.15.1 jax==0.10.2 numpy==2.4.6
+    golden-env/bin/pip install torch==2.13.0 optax==0.2.8 keras==3.15.1 jax==0.10.2 numpy==2.4.6 \
+        ivon-opt==0.1.3
     golden-env/bin/python tests/golden/generate.py [--check] [FAMILY ...]
 
 Each module of ``families`` gets a file beside this one: the versions, the initial parameter, its gradients (one row a

@@ -128,8 +128,8 @@ def signs(seed, t):
     return np.where(random_words(seed, t)[0] < 2**31, 1.0, -1.0)
 
 
-def normals(seed, t):
-    u, v = (random_words(seed, t) + 0.5) / 2**32
+def normals(seed, t, sizes=SIZES):
+    u, v = (random_words(seed, t, sizes) + 0.5) / 2**32
     return np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v)
 
 
@@ -195,6 +195,37 @@ def esgd(x, losses, learning_rate=0.01, damping=1e-4, every=20, seed=None):
             i += 1
         x = x - at(learning_rate, t) * g / (np.sqrt(D / i) + at(damping, t))
         x = moved(x, (yield {"param": x, "d": D, "t": t + 1, "rng": rng_after(seed, t + 1)}))
+
+
+def ivon(
+    x,
+    losses,
+    learning_rate=0.1,
+    effective_sample_size=1.0,
+    beta1=0.9,
+    beta2=0.99999,
+    weight_decay=1e-4,
+    clip_radius=np.inf,
+    initial_hessian=1.0,
+    samples=1,
+    seed=None,
+):
+    """Shen et al. (2024), Variational learning is effective, algorithm 1, with several samples and clipped steps."""
+    g, h = np.zeros_like(x), np.full_like(x, initial_hessian)
+    for t, f in enumerate(losses, start=1):
+        eta, size, b1, b2, delta, radius = (
+            at(a, t - 1) for a in (learning_rate, effective_sample_size, beta1, beta2, weight_decay, clip_radius)
+        )
+        variance = 1 / (size * (h + delta))
+        xi = normals(seed, t - 1, SIZES * samples).reshape(samples, -1)
+        thetas = x + xi * np.sqrt(variance)
+        gradients = np.array([f.gradient(theta) for theta in thetas])
+        g_hat, h_hat = np.mean(gradients, axis=0), np.mean(gradients * (thetas - x) / variance, axis=0)
+        g = b1 * g + (1 - b1) * g_hat
+        h = b2 * h + (1 - b2) * h_hat + (1 - b2) ** 2 / 2 * (h - h_hat) ** 2 / (h + delta)
+        step = (g / (1 - b1**t) + delta * x) / (h + delta)
+        x = x - eta * (initial_hessian + delta) * np.clip(step, -radius, radius)
+        x = moved(x, (yield {"param": x, "m": g, "h": h, "t": t, "rng": rng_after(seed, t)}))
 
 
 # --- The loss over the gradient ---------------------------------------------------------------------------------------

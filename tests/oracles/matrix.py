@@ -4,6 +4,7 @@ import numpy as np
 
 import oracles
 from oracles.common import at, moved
+from oracles.sampling import normals
 
 
 def adafactor(
@@ -198,8 +199,11 @@ def inverse_root(A, power):
     raise ArithmeticError("no convergence")
 
 
-def shampoo(p, grads, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024):
+def shampoo(p, grads, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024, beta2=None, graft=None):
     """Gupta, Koren and Singer (2018), Shampoo, algorithm 2; for a matrix, algorithm 1.
+
+    With moving averages, and the length of the step of another rule, whose partial `graft` is, as in Anil et al.
+    (2020), Scalable second order optimization.
 
     ε is added to the sums where it is used, so that it can be a schedule; roots are computed at each `every`-th step,
     and for axes longer than `max_size` from the diagonals of the sums.
@@ -208,13 +212,17 @@ def shampoo(p, grads, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024):
     k = len(shape)
     H = [np.zeros((n, n), p.dtype) for n in shape]
     P = [None] * k
-    for t, g in enumerate(grads):
+    b = 1.0 if beta2 is None else beta2
+    w = 1.0 if beta2 is None else 1 - beta2
+    given = list(grads)
+    graft_steps = graft and getattr(oracles, graft.func.__name__)(p, given, **graft.keywords)
+    for t, g in enumerate(given):
         eps = at(epsilon, t)
         step = np.reshape(g, shape)
         state = {}
         for i, n in enumerate(shape):
             G = unfolded(np.reshape(g, shape), i)
-            H[i] = H[i] + G @ G.T
+            H[i] = b * H[i] + w * (G @ G.T)
             if p.shape and n <= max_size:
                 if t % every == 0:
                     P[i] = inverse_root(H[i] + eps * np.eye(n), 2 * k)
@@ -224,6 +232,9 @@ def shampoo(p, grads, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024):
                 P[i] = np.diag((diagonal + eps) ** (-1 / (2 * k)))
                 state[f"H{i}"] = diagonal.reshape([n if j == i else 1 for j in range(p.ndim)])
             step = folded(P[i] @ unfolded(step, i), i, shape)
+        if graft:
+            d = (graft_steps.send(p) if t else next(graft_steps))["param"] - p
+            step = step * np.linalg.norm(d) / max(np.linalg.norm(step), np.finfo(float).tiny)
         p = p - at(learning_rate, t) * np.reshape(step, p.shape)
         p = moved(p, (yield {"param": p, **state, "t": t + 1}))
 
@@ -282,3 +293,67 @@ def soap(p, grads, learning_rate=0.003, beta1=0.95, beta2=0.95, epsilon=1e-8, ev
                 Q[i] = orthogonal_basis(L[i] @ Q[i][:, order])
         state = {f"H{i}": L[i] for i in axes} | {f"Q{i}": Q[i] for i in axes}
         p = moved(p, (yield {"param": p, "m": M, "v": V, **state, "t": t + 1}))
+
+
+def estimated_norm(M):
+    """Two steps of the power iteration, from the longest column."""
+    size = np.abs(M).max()
+    M = M / size
+    x = M @ M[:, np.argmax(np.sum(M**2, axis=0))]
+    return size * np.linalg.norm(M @ x) / np.linalg.norm(x)
+
+
+def psgd_kron(
+    p,
+    grads,
+    learning_rate=1e-3,
+    beta=0.9,
+    preconditioner_rate=0.1,
+    damping=1e-9,
+    clip_threshold=2.0,
+    every=1,
+    max_size=1024,
+    seed=None,
+    stream=0,
+    place=None,
+):
+    """Li (2022), Black box Lie group preconditioners for SGD, the fit on triangular matrices, of a Kronecker product.
+
+    Of scalars, vectors, and axes that are of length one or too long, the factor is diagonal. The noise that damps is
+    that of the probe; the norm is the author's cheap bound from below.
+    """
+    shape = p.shape or (1,)
+    diagonal = [len(p.shape) < 2 or not 1 < n <= max_size for n in shape]
+    Q = [np.eye(n) for n in shape]
+    m = np.zeros_like(p)
+    for t, (g, (xi, rng)) in enumerate(zip(grads, normals(p, seed, stream, place), strict=False)):
+        eta, b, mu, delta, d = (at(a, t) for a in (learning_rate, beta, preconditioner_rate, damping, clip_threshold))
+        if t % every == 0:
+            whole = kronecker(Q)
+            A = (whole @ np.ravel(g + delta * xi)).reshape(shape)
+            B = np.linalg.solve(whole.T, np.ravel(xi)).reshape(shape)
+            fitted = []
+            for i, q in enumerate(Q):
+                S, U = (unfolded(x, i) @ unfolded(x, i).T for x in (A, B))
+                if diagonal[i]:
+                    S, U = np.diag(np.diag(S)), np.diag(np.diag(U))
+                size = np.diag(S + U).max() if diagonal[i] else estimated_norm(S + U)
+                fitted.append(q - mu / size * np.triu(S - U) @ q)
+            largest = [np.abs(q).max() for q in fitted]
+            Q = [q * np.prod(largest) ** (1 / len(Q)) / size for q, size in zip(fitted, largest, strict=True)]
+        m = b * m + (1 - b) * g
+        whole = kronecker(Q)
+        u = (whole.T @ whole @ np.ravel(m) / (1 - b ** (t + 1))).reshape(p.shape)
+        p = p - eta * u * min(1, d / np.sqrt(np.mean(u**2)))
+        state = {"param": p, "m": m, "rng": rng, "t": t + 1}
+        for i, q in enumerate(Q):
+            along = [n if j == i else 1 for j, n in enumerate(p.shape)]
+            state[f"Q{i}"] = np.diag(q).reshape(along) if diagonal[i] else q
+        p = moved(p, (yield state))
+
+
+def kronecker(matrices):
+    product = np.eye(1)
+    for matrix in matrices:
+        product = np.kron(product, matrix)
+    return product

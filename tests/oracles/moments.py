@@ -182,3 +182,39 @@ def adam_atan2(p, grads, learning_rate=0.001, beta1=0.9, beta2=0.999):
         v = b2 * v + (1 - b2) * g**2
         p = p - eta * np.arctan2(m / (1 - b1**t), np.sqrt(v / (1 - b2**t)))
         p = moved(p, (yield {"param": p, "m": m, "u": np.sqrt(v), "t": t}))
+
+
+def spam(
+    p,
+    grads,
+    learning_rate=0.001,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-6,
+    threshold=5000.0,
+    every=500,
+    warmup=150,
+    delay=20,
+):
+    """Huang et al. (2025), SPAM, algorithm 1 without sparse momentum, in the form of their program.
+
+    Its warmup counts from 0 after each reset; before the first, there is none.
+    """
+    m, v = np.zeros_like(p), np.zeros_like(p)
+    since = None
+    for t, g in enumerate(grads, start=1):
+        eta, b1, b2, eps, theta = (at(a, t - 1) for a in (learning_rate, beta1, beta2, epsilon, threshold))
+        if t % every == 0:
+            m, v, since = np.zeros_like(p), np.zeros_like(p), 0
+        if t % every >= delay:
+            spikes = g**2 > theta * v
+            g = np.where(spikes, np.sign(g) * np.sqrt(theta * v), g)
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        factor = 1.0
+        if since is not None:
+            if since < warmup:
+                factor = 1 - 0.99 * np.cos(np.pi * since / (warmup + 1) / 2) ** 2
+            since += 1
+        p = p - eta * factor * np.sqrt(1 - b2**t) / (1 - b1**t) * m / (np.sqrt(v) + eps)
+        p = moved(p, (yield {"param": p, "m": m, "v": v, "t": t}))

@@ -91,21 +91,80 @@ def sghmc(
         p = moved(p, (yield {"param": p, "velocity": v, "rng": rng}))
 
 
-def sgnht(p, grads, learning_rate=1e-4, diffusion=0.1, temperature=1.0, seed=None, stream=0, place=None):
+def sgnht(
+    p, grads, learning_rate=1e-4, diffusion=0.1, temperature=1.0, seed=None, per_element=False, stream=0, place=None
+):
     """Ding et al. (2014), Bayesian sampling using stochastic gradient thermostats, with h = √η and A = a/h.
 
     The temperature multiplies the variance of the noise and the kinetic energy that is aimed at. The thermostat is
     what has been added to the friction, which a change of the diffusion changes, too; so is the velocity, p h, when
-    the step size changes.
+    the step size changes. With one for each element, it is Gan et al. (2015), Scalable deep Poisson factor analysis,
+    section 3.2.
     """
     v = np.zeros_like(p)
-    added = 0.0
+    added = np.zeros_like(p) if per_element else 0.0
     for t, (g, (noise, rng)) in enumerate(zip(grads, normals(p, seed, stream, place), strict=False)):
         h, T = at(learning_rate, t) ** 0.5, at(temperature, t)
         A, above, momentum = at(diffusion, t) / h, added / h, v / h
         xi = A + above
         momentum = momentum - xi * momentum * h - g * h + (2 * A * T * h) ** 0.5 * noise
         p = p + momentum * h
-        above = above + (np.vdot(momentum, momentum) / momentum.size - T) * h
+        energy = momentum * momentum if per_element else np.vdot(momentum, momentum) / momentum.size
+        above = above + (energy - T) * h
         v, added = momentum * h, above * h
         p = moved(p, (yield {"param": p, "velocity": v, "thermostat": added, "rng": rng}))
+
+
+def scale_adapted_sghmc(
+    p,
+    grads,
+    learning_rate=1e-4,
+    friction=0.05,
+    epsilon=1e-16,
+    temperature=1.0,
+    burn_in=3000,
+    seed=None,
+    stream=0,
+    place=None,
+):
+    """Springenberg et al. (2016), Robust Bayesian neural networks, equations 8 to 10, with 1/(τ + 1) for 1/τ.
+
+    C is chosen so that ε V^(-1/2) C is the friction; ε² is the learning rate; the noise that is drawn has the variance
+    2ε³ V^(-1/2) C V^(-1/2) T - ε⁴, if that is positive.
+    """
+    tau, g_bar, V, v = np.ones_like(p), np.ones_like(p), np.ones_like(p), np.zeros_like(p)
+    for t, (g, (xi, rng)) in enumerate(zip(grads, normals(p, seed, stream, place), strict=False)):
+        eps, alpha, T = at(learning_rate, t) ** 0.5, at(friction, t), at(temperature, t)
+        if t < burn_in:
+            old = tau
+            tau = tau - tau * (g_bar / (V**0.5 + at(epsilon, t))) ** 2 + 1
+            g_bar = g_bar - (g_bar - g) / (old + 1)
+            V = V - (V - g * g) / (old + 1)
+        M_inverse = 1 / (V**0.5 + at(epsilon, t))
+        C = alpha / (eps * M_inverse)
+        variance = 2 * eps**3 * M_inverse * C * M_inverse * T - eps**4
+        v = v - eps**2 * M_inverse * g - eps * M_inverse * C * v + np.clip(variance, 0, None) ** 0.5 * xi
+        p = p + v
+        state = {"tau": tau, "g": g_bar, "accu": V, "velocity": v, "rng": rng, "t": t + 1}
+        p = moved(p, (yield {"param": p, **state}))
+
+
+def baoab(p, grads, learning_rate=1e-4, friction=0.1, temperature=1.0, seed=None, stream=0, place=None):
+    """Leimkuhler and Matthews (2013), Rational construction of stochastic numerical methods, with unit masses.
+
+    One after the other, from the A after the first kick: the velocity that is yielded, h times theirs, is that before
+    the last kick of a step, which comes with the first of the next.
+    """
+    scaled = np.zeros_like(p)
+    for t, (g, (xi, rng)) in enumerate(zip(grads, normals(p, seed, stream, place), strict=False)):
+        h, kT = at(learning_rate, t) ** 0.5, at(temperature, t)
+        minus_gamma_h = np.log1p(-at(friction, t))
+        v = scaled / h
+        v = v - h / 2 * g  # B, of the step before
+        v = v - h / 2 * g  # B
+        p = p + h / 2 * v  # A
+        c = np.exp(minus_gamma_h)
+        v = c * v + (kT * (1 - c**2)) ** 0.5 * xi  # O
+        p = p + h / 2 * v  # A
+        scaled = v * h
+        p = moved(p, (yield {"param": p, "velocity": scaled, "rng": rng}))

@@ -214,7 +214,8 @@ def check_numbers(rule, shapes, mode, **hyper):
     steps = [[random(*shape, seed=10 * t + i) for i, shape in enumerate(shapes)] for t in range(9)]
     path, _ = trained(partial(rule, **hyper), starts, steps, mode=mode)
     for i, start in enumerate(starts):
-        oracle = getattr(oracles, rule.__name__)(start, [step[i] for step in steps], **hyper)
+        drawn = {"stream": i} if "seed" in hyper else {}
+        oracle = getattr(oracles, rule.__name__)(start, [step[i] for step in steps], **hyper, **drawn)
         for after, expected in zip(path, oracle, strict=True):
             np.testing.assert_allclose(after[i], expected["param"], rtol=1e-10, atol=1e-11)
 
@@ -224,11 +225,18 @@ def check_numbers(rule, shapes, mode, **hyper):
 CHECKS = {
     "shampoo": (
         partial(check_numbers, su.shampoo, [(7,), (5, 5), (6, 3), (3, 6), (2, 3, 4), (1, 5), (4, 1), ()], epsilon=0.5),
-        [{}, {"every": 2}, {"max_size": 4}, {"max_size": 3, "every": 4}],
+        [
+            *[{}, {"every": 2}, {"max_size": 4}, {"max_size": 3, "every": 4}],
+            {"beta2": 0.75, "max_size": 4, "graft": su.adam(learning_rate=0.5)},
+        ],
     ),
     "soap": (
         partial(check_numbers, su.soap, [(7,), (5, 5), (4, 3), (3, 4), (2, 3, 4), (1, 5), (4, 1), ()]),
         [{}, {"every": 2}, {"max_size": 4, "every": 1}],
+    ),
+    "psgd_kron": (
+        partial(check_numbers, su.psgd_kron, [(7,), (5, 5), (6, 3), (2, 3, 4), (1, 5), (4, 1), ()], seed=6),
+        [{}, {"max_size": 4, "every": 4}],
     ),
 }
 
@@ -259,6 +267,23 @@ def test_no_step_of_shampoo_is_longer_than_the_rate():
     """As an operator: the sums are at least the products of the gradient, and so are their roots."""
     path, _ = trained_one(su.shampoo(learning_rate=0.5), np.zeros((4, 3)), oracles.gradients(20, (4, 3)))
     assert max(np.linalg.norm(after - before, 2) for before, after in pairwise(path)) <= 0.5 * (1 + 1e-12)
+
+
+def test_a_graft_says_how_long_the_steps_are():
+    """And where to is Shampoo's; its state is kept, and its schedule advances."""
+    grads, start = oracles.gradients(9, (4, 3)), random(4, 3)
+    rule = su.adagrad(learning_rate=lambda t: 1 / (1 + t))
+    path, updates = trained_one(su.shampoo(learning_rate=0.5, graft=rule), start, grads)
+    names = ["p/adagrad/accu", "p/shampoo/H0", "p/shampoo/H1", "p"]
+    assert [v.name for v in updates if v.name.startswith("p")] == names and "adagrad/t" in su.named(updates)
+    own, _ = trained_one(rule, start, grads)
+    plain, _ = trained_one(su.shampoo(), start, grads)
+    for t in range(9):
+        step, length, direction = (after[t + 1] - after[t] for after in (path, own, plain))
+        direction = direction / np.linalg.norm(direction)
+        np.testing.assert_allclose(step, 0.5 * np.linalg.norm(length) * direction, rtol=1e-6, atol=1e-12)
+    with pytest.raises(TypeError, match=r"shampoo: graft must be a rule or another optimizer, not 0\.1"):
+        su.shampoo([pt.matrix()], [make_param((2, 2), "float64")], graft=0.1)
 
 
 def test_shampoo_on_a_vector_is_adagrad_in_any_basis():
@@ -350,7 +375,31 @@ def test_a_gradient_that_is_no_number_is_no_error(rule, backend):
     np.testing.assert_allclose(path[3], without[2], rtol=1e-12)
 
 
-@pytest.mark.parametrize("rule", [su.shampoo, su.soap])
+@pytest.mark.ci
+def test_psgd_whitens():
+    """Of gradients with correlations along both axes, it comes to the roots of their inverse covariances."""
+    left, right = np.diag([1.0, 10.0, 100.0]) @ (np.eye(3) + np.tri(3)), np.diag([1.0, 0.1]) @ (np.eye(2) + np.tri(2).T)
+    rule = su.psgd_kron(preconditioner_rate=lambda t: 1 / (2 + t / 20), seed=0)
+    _, updates = trained_one(rule, np.zeros((3, 2)), left @ random(200, 3, 2) @ right)
+    for axis, covariance in enumerate((left @ left.T, right.T @ right)):
+        Q = su.named(updates)[f"p/psgd_kron/Q{axis}"].get_value()
+        whitened = Q.T @ Q @ covariance @ Q.T @ Q
+        assert np.linalg.cond(covariance) > 100 and np.linalg.cond(whitened) < 6
+        np.testing.assert_array_equal(np.tril(Q, -1), 0)
+
+
+def test_psgd_without_gradients(backend):
+    """They, and what is no number, are no error; the damping bounds the preconditioner."""
+    grads = [*np.zeros((60, 2, 2)), np.full((2, 2), np.nan)]
+    rule = su.psgd_kron(damping=0.25, preconditioner_rate=0.5, seed=0)
+    path, _ = trained_one(rule, np.ones((2, 2)), grads, mode=backend)
+    assert (path[-2] == 1).all() and np.isnan(path[-1]).all()
+    _, updates = trained_one(rule, np.ones((2, 2)), grads[:-1])
+    whole = np.kron(*(su.named(updates)[f"p/psgd_kron/Q{axis}"].get_value() for axis in range(2)))
+    assert 1 < np.linalg.norm(whole.T @ whole, 2) < 3 / 0.25
+
+
+@pytest.mark.parametrize("rule", [su.shampoo, su.soap, su.psgd_kron])
 def test_wrong_sizes(rule):
     p = make_param((2, 3), "float64", "p")
     for name in ("every", "max_size"):

@@ -167,6 +167,38 @@ def test_drawn_classes_have_the_curvature_of_cross_entropy():
     assert (abs(B * h.mean(axis=(0, 1)) - information) < 5 * error).all()
 
 
+@pytest.mark.once
+def test_a_posterior_without_correlations_is_found():
+    """Of a normal likelihood and a normal prior, from the mean loss of n examples."""
+    c, mu, delta, n = np.repeat([1.0, 16.0], 500), np.repeat([2.0, -1.0], 500), 4.0, 20.0
+    p = shared(np.zeros(1000))
+    updates = su.ivon(
+        (c * (p - mu) ** 2).sum() / 2 / n,
+        [p],
+        learning_rate=0.5,
+        effective_sample_size=n,
+        beta2=lambda t: 1 - 1 / (5 + t),
+        weight_decay=delta / n,
+        initial_hessian=4.0 / n,
+        seed=0,
+    )
+    train(updates, 120)
+    precision = n * (su.named(updates)["p/ivon/h"].get_value() + delta / n)
+    np.testing.assert_allclose(precision.reshape(2, 500).mean(axis=1), [5.0, 20.0], rtol=0.05)
+    np.testing.assert_allclose(p.get_value().reshape(2, 500).mean(axis=1), [0.4, -0.8], rtol=0.03)
+
+
+def test_a_curvature_stays_positive():
+    """Where all estimates of it are negative."""
+    p = shared(np.zeros(20))
+    updates = su.ivon(-(p**2).sum() * 50, [p], beta2=0.5, weight_decay=0.0, learning_rate=1e-6, seed=3)
+    h = su.named(updates)["p/ivon/h"]
+    step = pytensor.function([], [], updates=updates, mode=PYTHON)
+    for _ in range(8):
+        step()
+        assert (h.get_value() > 0).all()
+
+
 @pytest.mark.parametrize("rule", [su.sophia_h, su.esgd])
 def test_curvature_is_estimated_now_and_then(rule):
     p = shared([3.0, 1.0])

@@ -15,7 +15,7 @@ import pytest
 from helpers import PYTHON, make_param
 
 import symupdates as su
-from symupdates import gradients
+from symupdates import gradients, random
 
 pytestmark = pytest.mark.once
 
@@ -70,10 +70,15 @@ def of_sgld(eps, T=1.0, G=EYE):
     return stationary(EYE - eps / 2 * G @ PRECISION, eps * T * G)
 
 
-def of_velocity(eta, alpha, variance):
-    """Of positions and velocities, with noise of that variance in the velocity."""
-    A = np.block([[EYE - eta * PRECISION, (1 - alpha) * EYE], [-eta * PRECISION, (1 - alpha) * EYE]])
-    return stationary(A, variance * np.kron(np.ones((2, 2)), EYE))
+def of_friction(eta, alpha, G=EYE):
+    """What a step makes of positions and velocities, but for its noise."""
+    kick, kept = -eta * G @ PRECISION, (1 - alpha) * EYE
+    return np.block([[EYE + kick, kept], [kick, kept]])
+
+
+def of_velocity(eta, alpha, variance, G=EYE):
+    """Of positions and velocities, with noise of that variance, a number or a matrix, in the velocity."""
+    return stationary(of_friction(eta, alpha, G), np.kron(np.ones((2, 2)), variance * EYE))
 
 
 def of_sghmc(eta, alpha, T=1.0):
@@ -148,6 +153,113 @@ def test_sgnht_finds_the_noise_of_the_gradients():
     # As the docstring has it, to the order of the friction and of the step.
     np.testing.assert_allclose(alpha * (1 - alpha / 2), a + eta * variance / (2 * T), rtol=0.01)
     np.testing.assert_allclose(with_friction(alpha)[:2, :2], (1 - alpha / 2) * T * POSTERIOR, rtol=0.1, atol=0.02)
+
+
+def noisy(rule, variances, seed):
+    """A rule whose gradients have noise, of another variance for each coordinate."""
+
+    def optimizer(loss, params):
+        (p,) = params
+        generator = random.new_generator("noise", seed=seed)
+        return rule([pytensor.grad(loss, p) + np.sqrt(variances) * random.normal(generator, p)], params)
+
+    return optimizer
+
+
+@pytest.mark.ci
+def test_a_thermostat_for_each_element_finds_the_noise_of_each():
+    """One for both would make the one coordinate too wide, and the other too narrow."""
+    eta, a, T, variances = 2.0**-6, 0.125, 0.75, np.array([12.0, 1.0])
+    rule = su.sgnht(learning_rate=eta, diffusion=a, temperature=T, seed=6, per_element=True)
+    first, second, thermostat = sample(noisy(rule, variances, 5), read="p/sgnht/thermostat")
+    assert np.abs(first.mean(axis=0)).max() < 0.05
+    alpha = a + np.mean(thermostat, axis=(0, 1))
+    np.testing.assert_allclose(alpha * (1 - alpha / 2), a + eta * variances / (2 * T), rtol=0.05)
+    right = (1 - alpha / 2) * T * np.diag(POSTERIOR)
+    np.testing.assert_allclose(np.diag(second.mean(axis=0)), right, rtol=0.05)
+    noise = 2 * a * eta * T + eta**2 * variances
+    of_one = of_velocity(eta, alpha.mean(), noise)
+    wide, narrow = np.diag(of_one)[:2] / right
+    assert wide > 1.15 and narrow < 0.9
+
+
+@pytest.mark.ci
+def test_thermostats_swing():
+    """As the docstring has it: by √(ηT), where there is no noise to find."""
+    eta, T = 2.0**-8, 0.75
+    rule = su.sgnht(learning_rate=eta, diffusion=0.125, temperature=T, seed=6, per_element=True)
+    *_, thermostat = sample(rule, read="p/sgnht/thermostat")
+    np.testing.assert_allclose(np.std(thermostat[-100:]), np.sqrt(eta * T), rtol=0.1)
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("eta, alpha, T", [(0.5, 0.25, 1.0), (1.0, 0.625, 0.5), (0.25, 1.0, 1.0)])
+def test_baoab_samples_a_gaussian_exactly(eta, alpha, T):
+    optimizer = su.baoab(
+        learning_rate=pytensor.shared(eta), friction=pytensor.shared(alpha), temperature=pytensor.shared(T), seed=2
+    )
+    assert_samples(sample(optimizer), T * POSTERIOR)
+    assert np.abs(of_sghmc(eta, alpha, T) / T - POSTERIOR).max() > 0.1
+
+
+@pytest.mark.ci
+def test_baoab_with_noisy_gradients():
+    """Of positions and velocities, the kick with its noise, half a drift, the friction with its, half a drift."""
+    eta, alpha, variance, zero = 0.125, 0.375, 4.0, 0 * EYE
+    noise = gradients.add_noise(eta=variance, gamma=0, seed=3)
+    kick = np.block([[EYE, zero], [-eta * PRECISION, EYE]])
+    drift = np.block([[EYE, EYE / 2], [zero, EYE]])
+    friction = np.block([[EYE, zero], [zero, (1 - alpha) * EYE]])
+    Q = np.kron(np.diag([0.0, eta**2 * variance]), EYE)
+    Q = drift @ friction @ drift @ Q @ (drift @ friction @ drift).T
+    Q = Q + drift @ np.kron(np.diag([0.0, (1 - (1 - alpha) ** 2) * eta]), EYE) @ drift.T
+    wide = stationary(drift @ friction @ drift @ kick, Q)[:2, :2]
+    rule = su.baoab(learning_rate=eta, friction=alpha, seed=4)
+    assert_samples(sample(su.chain(noise, rule)), wide)
+    assert (np.diag(wide) / np.diag(POSTERIOR) > 1.4).all()
+
+
+@pytest.mark.ci
+def test_scale_adapted_sghmc_after_its_burn_in():
+    """With step sizes as they are, what it samples is known; by the smallest steps, a colder posterior."""
+    eta, alpha, V = 0.125, 0.375, np.array([4.0, 0.25])
+
+    def begin(state):
+        state["p/scale_adapted_sghmc/accu"].set_value(np.tile(V, (CHAINS, 1)))
+
+    def expected(eta):
+        G = np.diag(1 / np.sqrt(V))
+        return of_velocity(eta, alpha, 2 * alpha * eta * G - eta**2 * EYE, G)[:2, :2]
+
+    rule = su.scale_adapted_sghmc(learning_rate=eta, friction=alpha, epsilon=0.0, burn_in=0, seed=7)
+    assert_samples(sample(rule, begin), expected(eta))
+    # As the docstring has it, where the step sizes are the same: only there is it one temperature.
+    V = np.array([4.0, 4.0])
+    colder = 1 - 0.001 * np.sqrt(4.0) / (2 * alpha)
+    wider = of_sghmc(0.001 / 2, alpha) / POSTERIOR
+    np.testing.assert_allclose(expected(0.001), colder * wider * POSTERIOR, rtol=1e-6)
+
+
+@pytest.mark.ci
+def test_scale_adapted_sghmc_learns_the_scales():
+    """From gradients half of whose mean square is noise: half of what it makes the samples colder by is right."""
+    eta, alpha, scales = 0.002, 0.125, np.array([1.0, 0.1])
+    p = pytensor.shared(np.random.default_rng(0).normal(size=(1000, 2)) * scales, name="p")
+    rule = su.scale_adapted_sghmc(learning_rate=eta, friction=alpha, burn_in=200, seed=4)
+    updates = noisy(rule, 1 / scales**2, 3)(((p / scales) ** 2).sum() / 2, [p])
+    accu = su.named(updates)["p/scale_adapted_sghmc/accu"]
+    step = pytensor.function([], [], updates=updates, mode="CVM")
+    seen = []
+    for t in range(900):
+        step()
+        if t == 200:
+            learned = accu.get_value()
+        if t >= 400:
+            seen.append(np.mean(p.get_value(borrow=True) ** 2, axis=0))
+    np.testing.assert_array_equal(accu.get_value(), learned)
+    V = 2 / scales**2
+    np.testing.assert_allclose(np.mean(learned, axis=0), V, rtol=0.2)
+    np.testing.assert_allclose(np.mean(seen, axis=0), (1 - eta * np.sqrt(V) / (4 * alpha)) * scales**2, rtol=0.08)
 
 
 @pytest.mark.ci

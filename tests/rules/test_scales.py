@@ -18,7 +18,10 @@ STEPS = 6
 # What is infinite in float32 after gradients of 1e30: sums and averages of squares. Whatever divides by them stands
 # still for good; a difference or a ratio of two of them is NaN, and a decomposition of them too.
 SQUARES = {
-    "accu": ("adagrad", "adagrad_window", "rmsprop", "adadelta", "psgld", "dog", "l_dog", "dowg"),
+    "accu": (
+        *("adagrad", "adagrad_window", "rmsprop", "adadelta", "psgld", "scale_adapted_sghmc"),
+        *("dog", "l_dog", "dowg"),
+    ),
     "v": (
         *(
             "adam",
@@ -35,6 +38,7 @@ SQUARES = {
         *(
             "adopt",
             "laprop",
+            "spam",
             "qhadam",
             "optimistic_adam",
             "lamb",

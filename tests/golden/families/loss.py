@@ -6,8 +6,10 @@ curvature optax takes from other steps than the paper, cx²/2: there it is the s
 
 from importlib.metadata import version
 from platform import python_version
+from unittest.mock import patch
 
 import numpy as np
+from oracles.sampling import normals
 
 X = np.array([1.0, -0.8, 1.5, 0.7])
 A = np.random.default_rng(2).normal(0, 0.5, (6, 4)).round(3)
@@ -49,6 +51,32 @@ def run_momo(loss, peer, **arguments):
 
     f = functions()[loss]
     return run(getattr(optax.contrib, peer)(**arguments), jax.grad(f), value=f)
+
+
+def run_ivon(loss, seed, samples, **arguments):
+    """The authors' package for torch, made to draw the numbers that symupdates.random draws."""
+    import ivon
+    import jax
+    import torch
+
+    gradient = jax.grad(functions()[loss])
+    drawn = [normals(X, seed, stream=i, place=None) for i in range(samples)]
+    x = torch.nn.Parameter(torch.tensor(X, dtype=torch.float64))
+    optimizer = ivon.IVON([x], mc_samples=samples, **arguments)
+    path = []
+    for _ in range(STEPS):
+        for numbers in drawn:
+            with (
+                patch.object(torch, "randn", lambda *_, numbers=numbers, **__: torch.tensor(next(numbers)[0])),
+                optimizer.sampled_params(train=True),
+            ):
+                x.grad = torch.tensor(np.asarray(gradient(x.detach().numpy())))
+        optimizer.step()
+        path.append(x.detach().numpy().copy())
+    path = np.array(path)
+    if path.dtype != np.float64 or not np.isfinite(path).all():
+        raise RuntimeError("ivon does not compute this in finite float64")
+    return path.tolist()
 
 
 def run(rule, gradient, value=None, **more):
@@ -112,13 +140,34 @@ def momo_cases():
         yield {"rule": rule, "hyper": hyper, "peer": f"contrib.{rule}", "loss": loss, "params": params}
 
 
+def ivon_cases():
+    """In the last case, some steps are clipped."""
+    names = {
+        "learning_rate": "lr",
+        "effective_sample_size": "ess",
+        "initial_hessian": "hess_init",
+        "beta1": "beta1",
+        "beta2": "beta2",
+        "weight_decay": "weight_decay",
+        "clip_radius": "clip_radius",
+    }
+    for loss, samples, *values in [
+        ("log cosh", 1, 0.1, 50.0, 1.0, 0.9, 0.99999, 1e-4, 1e3),
+        ("log cosh", 3, 0.05, 10.0, 0.5, 0.8, 0.9, 0.1, 1.0),
+    ]:
+        hyper = dict(zip(names, values, strict=True))
+        params = run_ivon(loss, 1, samples, **{names[name]: value for name, value in hyper.items()})
+        hyper |= {"samples": samples, "seed": 1}
+        yield {"rule": "ivon", "hyper": hyper, "peer": "ivon.IVON", "loss": loss, "params": params}
+
+
 def more():
-    packages = ("numpy", "jax", "optax")
+    packages = ("numpy", "jax", "optax", "torch", "ivon-opt")
     return {
         "versions": {"python": python_version()} | {package: version(package) for package in packages},
         "x": X.tolist(),
         "A": A.tolist(),
         "b": B.tolist(),
         "c": C.tolist(),
-        "cases": [*sam_cases(), *sophia_cases(), *momo_cases()],
+        "cases": [*sam_cases(), *sophia_cases(), *momo_cases(), *ivon_cases()],
     }
