@@ -1281,7 +1281,8 @@ def adjustable(updates: UpdatesLike | None = None) -> Updates:
         if tag.value in shared
     }
     for variable, value in zip(updates, replaced(list(updates.values()), replacements), strict=True):
-        step[variable] = value
+        if value is not updates[variable]:  # as of random generators, which are no tensors
+            step[variable] = value
     for x in shared.values():
         step[x] = x
     return step.finish()

@@ -524,7 +524,7 @@ def test_page(model, monkeypatch):
     fit = partial(pm.fit, progressbar=False, random_seed=1, compile_kwargs={"mode": CI_BACKEND})
     monkeypatch.setattr(pm, "fit", fit)
     names = {"pm": pm, "symupdates": symupdates, "model": model, "gradients": gradients, "schedules": schedules}
-    advi, look_inside, map_estimate = blocks("python", page="pymc.md")
+    advi, look_inside, until_it_ends, map_estimate = blocks("python", page="pymc.md")
     exec(advi, names)
     # From seed to seed, means and deviations scatter by 0.008.
     assert abs(names["approx"].mean.eval().item() - 5 / 11) < 0.03
@@ -532,6 +532,9 @@ def test_page(model, monkeypatch):
     exec(look_inside, names)
     assert abs(names["approx"].mean.eval().item() - 5 / 11) < 0.03
     assert abs(names["approx"].std.eval().item() - 11**-0.5) < 0.03
+    exec(until_it_ends, names)
+    assert names["approx"].convergence.converged
+    assert abs(names["approx"].mean.eval().item() - 5 / 11) < 0.03
     exec(map_estimate, names)
     assert abs(names["estimate"]["mu"] - 5 / 11) < 1e-6
     assert len(names["run"].losses) == 100

@@ -2,9 +2,10 @@
 
 Any rule, chain or schedule goes into ``pm.fit(obj_optimizer=...)`` as it is. This module is for what lies beyond that:
 :func:`map_estimate`, and :class:`MAP` with the run itself; :func:`laplace`, for draws from a normal approximation
-there; :class:`Optimizer`, for the state of a fit, fits without a score, rules that take the loss, and groups of the
-model's variables; and the pieces, to build losses of your own: a model's value variables as shared variables, its
-log-probability with these in it, and the updates of its random generators.
+there; :func:`fit`, which is ``pm.fit`` until the averaged parameters stand still; :class:`Optimizer`, for the state of
+a fit, fits without a score, rules that take the loss, and groups of the model's variables; and the pieces, to build
+losses of your own: a model's value variables as shared variables, its log-probability with these in it, and the updates
+of its random generators.
 
 It needs PyMC, which nothing else in the package imports: ``import symupdates.pymc``.
 """
@@ -22,12 +23,16 @@ from symupdates.pymc.estimates import MAP, map_estimate
 from symupdates.pymc.fits import Optimizer
 from symupdates.pymc.laplace import laplace
 from symupdates.pymc.values import as_estimate, as_point, negative_logp, random_updates, shared_values
+from symupdates.pymc.variational import Convergence, Round, fit
 
 __all__ = [
     "MAP",
+    "Convergence",
     "Optimizer",
+    "Round",
     "as_estimate",
     "as_point",
+    "fit",
     "laplace",
     "map_estimate",
     "negative_logp",

@@ -1,4 +1,4 @@
-"""The example that needs PyMC: pymc_hierarchical.py."""
+"""The examples that need PyMC."""
 
 import importlib.util
 
@@ -36,3 +36,15 @@ def test_map_estimate_reaches_the_modes(tmp_path):
     for ours, theirs, difference, *_ in found:
         assert difference < 1e-4 or theirs > 1e-9
         assert ours < 1e-9
+
+
+@NEEDS_JAX
+@pytest.mark.full
+def test_ours_comes_nearer_than_the_default(tmp_path):
+    """By ELBO and by the means, and it converges."""
+    output = run("pymc_compare.py", "--quick", "--backend", "jax", "--plot", "compare.png", folder=tmp_path)
+    ((name, *cells),) = rows(output)
+    default, ours, of_default, of_ours, *_ = (float(cell) for cell in cells[:-1])
+    assert name == "regression" and ours > default + 10 and of_ours < of_default / 10
+    assert cells[-1].isdecimal()
+    check_png(tmp_path / "compare.png")
