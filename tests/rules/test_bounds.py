@@ -230,16 +230,29 @@ def test_several_parameters_as_one_vector():
     assert found[0][-4] == 0.5 and found[0][-2] >= 0.5
 
 
-def test_a_start_outside():
+@pytest.mark.parametrize("goal", [0.25, 5.0])
+def test_a_start_outside(goal):
+    """It is moved inside, even where the loss is higher."""
     p = shared([3.0, -5.0])
-    loss = ((p - 0.25) ** 2).sum()
+    loss = ((p - goal) ** 2).sum()
     updates = su.lbfgs(loss, [p], bounds=(0.0, 1.0))
     step = pytensor.function([], [], updates=updates)
     step()
     assert p.get_value().tolist() == [1.0, 0.0] == su.averages(updates)[p].get_value().tolist()
     for _ in range(8):
         step()
-    np.testing.assert_allclose(p.get_value(), 0.25, rtol=1e-12)
+    np.testing.assert_allclose(p.get_value(), min(goal, 1), rtol=1e-12)
+
+
+def test_no_first_trial_is_beyond_the_bounds():
+    """Where it would be, it would have left the straight way that the search measures."""
+    f, start, low, high = PROBLEMS["HS38"]
+    found = []
+    for rate in (1.0, 4.0):
+        p = shared(start)
+        step = pytensor.function([], f(p), updates=su.lbfgs(f(p), [p], bounds=(low, high), learning_rate=rate))
+        found.append([step().item() for _ in range(9)])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
