@@ -318,6 +318,7 @@ class Step:
         held = {v for v in updates if v in members or (is_state(v) and v.tag.symupdates.parameter in members)}
         held -= {v for v in held if is_state(v) and v.tag.symupdates.slot == "rng"}
         held.update(model)
+        opens = cache(partial(pt.shape_padleft, is_open))
         moving = [v for v in updates if v not in held]
         while moving:
             read = set(graph_inputs([updates[v] for v in moving])) & held
@@ -327,9 +328,9 @@ class Step:
             if variable in held and (rows := written(variable, updates[variable])):
                 index, values = rows
                 at_rows = variable[index]
-                self[variable] = pt.set_subtensor(at_rows, pt.switch(is_open, values, at_rows))
+                self[variable] = pt.set_subtensor(at_rows, pt.switch(opens(values.ndim), values, at_rows))
             elif variable in held:
-                self[variable] = pt.switch(is_open, updates[variable], variable)
+                self[variable] = pt.switch(opens(variable.ndim), updates[variable], variable)
 
     def advance(self):
         """Let whatever updates dict reads the state that was set advance it: for transforms, which make no dict."""
