@@ -28,7 +28,8 @@ if importlib.util.find_spec("pymc") is not None and "PYTEST_XDIST_WORKER" not in
         import pymc  # noqa: F401
 
 
-# No test reads what these are for, and they take a sixth of the time: where each node was made, and for a debugger.
+# No test but those of traces reads what these are for, and they take a sixth of the time: where each node was made,
+# and for a debugger.
 pytensor.config.traceback__limit = 0
 pytensor.config.gcc__cxxflags = "-g0"
 

@@ -207,6 +207,34 @@ def test_parameters_of_one_type_share_a_function(monkeypatch):
     np.testing.assert_allclose(params[0].get_value(), np.full((2, 3), 0.9), rtol=1e-7)
 
 
+@pytest.mark.ci
+@pytest.mark.skipif(not per_parameter.LazyIfElse, reason="PyTensor before 3.3 computes both branches")
+def test_norms_share_a_function_and_a_branch_that_is_not_taken_is_not_compiled(monkeypatch):
+    called = []
+    jit_compile = PerParameterNumbaLinker.jit_compile
+    monkeypatch.setattr(
+        PerParameterNumbaLinker, "jit_compile", lambda self, fn: called.append(fn) or jit_compile(self, fn)
+    )
+    params = [pytensor.shared(np.ones((2, 2)), name=f"p{i}", shape=(2, 2)) for i in range(4)]
+    grads = [pt.dmatrix() for _ in params]
+    updates = su.sgd(su.gradients.clip_by_total_norm(grads, max_norm=8.0), params, learning_rate=1.0)
+    step = pytensor.function(grads, [], updates=updates, mode=NUMBA_PER_PARAMETER)
+    sizes = [len(nodes) for nodes in per_parameter.stages(step.maker.fgraph)]
+    assert sizes[1::2] == [4, 1, 4]  # squares, the condition, parameters
+    before = len(called)
+    assert before <= 3 + 2  # what is between, squares, parameters
+    step(*[np.full((2, 2), 4.0)] * 4)  # of norm 16
+    np.testing.assert_allclose(params[0].get_value(), np.full((2, 2), -1.0), rtol=1e-12)
+    assert len(called) == before + 1
+    step(*[np.full((2, 2), 1e200)] * 4)  # whose square is infinite
+    np.testing.assert_allclose(params[3].get_value(), np.full((2, 2), -3.0), rtol=1e-12)
+    assert len(called) == before + 2
+    step(*[np.zeros((2, 2))] * 4)
+    step(*[np.full((2, 2), 1.0)] * 4)
+    np.testing.assert_allclose(params[3].get_value(), np.full((2, 2), -4.0), rtol=1e-12)
+    assert len(called) == before + 2
+
+
 def test_readers_come_before_what_they_read_is_changed():
     """Each in the step of the other: both read the old values."""
     p, q = (pytensor.shared(np.full(3, value), name=name, shape=(3,)) for name, value in (("p", 1.0), ("q", 2.0)))
@@ -222,7 +250,7 @@ def test_what_is_read_of_a_loop_comes_after_it():
     loss = pt.add(*((p**2).sum() for p in params))
     updates = su.momentum(loss, params, su.schedules.inverse_time_decay(0.25, 1.0))
     step = pytensor.function([], loss, updates=updates, mode=NUMBA_PER_PARAMETER)
-    before, loops, _ = per_parameter.stages(step.maker.fgraph)
+    before, loops, *_ = per_parameter.stages(step.maker.fgraph)
     assert len(loops) == 6 and before
     losses = [step() for _ in range(3)]
     start = 6 * (1 + 4 + 9 + 16 + 25 + 36)
@@ -250,7 +278,7 @@ def test_a_loop_that_reads_what_waits_for_a_loop_waits_too():
     written = pt.set_subtensor(E[1], 7.0)
     updates = {E: written, p: p + E, q: q + written}
     step = pytensor.function([], [], updates=updates, mode=NUMBA_PER_PARAMETER)
-    assert [len(nodes) for nodes in per_parameter.stages(step.maker.fgraph)] == [0, 1, 2]
+    assert [len(nodes) for nodes in per_parameter.stages(step.maker.fgraph)] == [0, 1, 1, 1]
     step()
     np.testing.assert_array_equal(p.get_value(), np.full((3, 2), 3.0))
     np.testing.assert_array_equal(q.get_value(), [[4, 4], [10, 10], [4, 4]])

@@ -16,6 +16,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from symupdates.core.arguments import explained
 from symupdates.core.depth import deep_graphs
+from symupdates.core.traces import traced_together
 from symupdates.typing import Gradients, OfGradients, OfTensor, OfUpdates, Parameters, Rule, Updates, UpdatesLike
 
 Given = TypeVar("Given")
@@ -90,7 +91,7 @@ def awaits(*data, name=None):
                     if argument in bound.arguments and bound.arguments[argument] is None:
                         bound.arguments[argument] = make()
                 with deep_graphs():
-                    return function(*bound.args, **bound.kwargs)
+                    return traced_together(function, *bound.args, **bound.kwargs)
             others = {argument: value for argument, value in bound.arguments.items() if argument not in data}
             if len(missing) == len(data):
                 return Awaiting(wrapper, **others)

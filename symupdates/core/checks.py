@@ -9,12 +9,15 @@ from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.tensor.type import DenseTensorType
 
+from symupdates.core.traces import traced_each
+
 
 @contextmanager
 def raised_by(what):
     """Add to what a user's function raises, when it is called here, which function it was."""
     try:
-        yield
+        with traced_each():
+            yield
     except Exception as error:
         error.add_note(f"Raised by {what}.")
         raise

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Constant, Variable
-from pytensor.graph.traversal import ancestors
 from pytensor.tensor.type import DenseTensorType
 from pytensor.tensor.variable import TensorConstant
 
 from symupdates.core.awaits import in_words
 from symupdates.core.checks import raised_by
 from symupdates.core.ranges import ranged
+from symupdates.core.reading import unseen
 from symupdates.core.state import Call, new_clock
 from symupdates.core.types import astype
 
@@ -153,8 +153,7 @@ def hyper_tags_by_key(updates):
     """For each key, the hyper-parameters that its next value is computed with, and that of no key before it."""
     seen = set()
     for value in updates.values():
-        new = [v for v in ancestors([value], blockers=seen) if v not in seen] if isinstance(value, Variable) else []
-        seen.update(new)
+        new = unseen([value], seen) if isinstance(value, Variable) else []
         yield {v: tag for v in new if isinstance(tag := getattr(v.tag, "symupdates", None), HyperTag)}
 
 

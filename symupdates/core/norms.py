@@ -107,15 +107,16 @@ def rescaled(x, size, to=None):
     """
 
     @cache
-    def factors(dtype):
+    def factors(dtype, ndim):
         inverse = 1 / size.unit
         if inverse.dtype != dtype:
             inverse = pt.minimum(inverse, np.finfo(dtype).max)
         bound = -pt.maximum(astype(size.length, dtype), np.asarray(np.inf, dtype))
-        return bound, [astype(x, dtype) for x in (inverse, 1 / size.length, to) if x is not None]
+        each = [bound, *(astype(x, dtype) for x in (inverse, 1 / size.length, to) if x is not None)]
+        return [pt.shape_padleft(x, ndim - x.ndim) for x in each]  # once: arithmetic would, beside each tensor
 
     def by_each(x):
-        bound, (first, *others) = factors(x.dtype)
+        bound, first, *others = factors(x.dtype, x.ndim)
         x = x * first
         for factor in others:
             x = astype(x, factor.dtype)

@@ -258,8 +258,10 @@ def refuse_more_than_rows(loss, params, names):
 
 def lookups_of(params):
     """The rows among the parameters: for each table, which of them."""
-    tables = dict.fromkeys(whole(p) for p in params if is_rows(p))
-    return {table: [p for p in params if whole(p) is table] for table in tables}
+    tables = {}
+    for p in filter(is_rows, params):
+        tables.setdefault(whole(p), []).append(p)
+    return tables
 
 
 def summed_by_row(params, grads):

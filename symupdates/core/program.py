@@ -8,12 +8,12 @@ from collections import OrderedDict, defaultdict
 
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
-from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 
 from symupdates.core.checks import as_updates
 from symupdates.core.hyper import hyper_tags, hyper_tags_by_key
 from symupdates.core.names import free_name, parameter_names
+from symupdates.core.reading import unseen
 from symupdates.core.state import is_state
 
 
@@ -43,9 +43,7 @@ def moved(updates, outputs=()):
     found, seen = OrderedDict(updates), set()
     unread = [*outputs, *(x for x in updates.values() if isinstance(x, Variable))]
     while unread:
-        new = [v for v in ancestors(unread, blockers=seen) if v not in seen]
-        seen.update(new)
-        unread = []
+        new, unread = unseen(unread, seen), []
         for variable, value in moved_by_the_model(new).items():
             if variable not in found:
                 found[variable] = value

@@ -2,6 +2,7 @@
 
 from copy import copy
 
+from pytensor.graph.basic import Apply
 from pytensor.graph.traversal import toposort
 
 
@@ -22,8 +23,13 @@ def replaced(expressions, replacements):
     for node in toposort(expressions, blockers=new):
         if not any(x in new for x in node.inputs):
             continue
-        outputs = node.clone_with_new_inputs([new.get(x, x) for x in node.inputs]).outputs
+        inputs = [new.get(x, x) for x in node.inputs]
+        if all(x.type == value.type for x, value in zip(node.inputs, inputs, strict=True)):
+            outputs = Apply(node.op, inputs, [x.clone() for x in node.outputs]).outputs
+        else:
+            outputs = node.clone_with_new_inputs(inputs).outputs
+            for x, value in zip(node.outputs, outputs, strict=True):
+                value.name, value.tag = x.name, copy(x.tag)
         for x, value in zip(node.outputs, outputs, strict=True):
-            value.name, value.tag = x.name, copy(x.tag)
             new.setdefault(x, value)
     return [new.get(x, x) for x in expressions]

@@ -18,16 +18,17 @@ from symupdates.core.parameters import (
     compute_grads,
     gradient_of,
     is_parameter,
+    lookups_of,
     mark_as_parameters,
     only_whole,
     untrainable,
 )
-from symupdates.core.places import AtRows, Lookups, Whole, is_rows, whole, written
+from symupdates.core.places import AtRows, Lookups, Whole, whole, written
 from symupdates.core.program import key_names, moved
 from symupdates.core.replace import replaced
 from symupdates.core.selectors import select
 from symupdates.core.state import Call, StateTag, advance, advances, is_state, mark_as_stand_in, new_clock, new_state
-from symupdates.core.types import astype, largest_dtype, like, total
+from symupdates.core.types import astype, is_cast, largest_dtype, like, total
 
 try:
     from pytensor.conditional import IfElse
@@ -64,11 +65,11 @@ def prepare(rule, loss_or_grads, params, **hyper):
 
 def by_table(params, grads):
     """Where each parameter is kept, and its gradient: all lookups in a table are one parameter, of all their rows."""
-    of = dict(zip(params, grads, strict=True))
+    of, tables = dict(zip(params, grads, strict=True)), lookups_of(params)
     places, summed = {}, []
     for p in params:
-        several = [q for q in params if whole(q) is whole(p)]
-        if not is_rows(p):
+        several = tables.get(whole(p))
+        if several is None:
             places[p] = Whole(p)
             summed.append(of[p])
         elif p is several[0]:
@@ -151,6 +152,7 @@ class Step:
     def __init__(self, function, params, companions, hyper, updates=(), names=None, places=()):
         self._params = params
         self._places = {p: Whole(p) for p in params} | dict(places)
+        self._at_rows = {p for p, place in self._places.items() if place.at_rows}
         self.dtype = largest_dtype(params)
         self._updates = OrderedDict(updates)
         self._values = dict(updates)
@@ -173,7 +175,7 @@ class Step:
     def __setitem__(self, variable, value):
         value, place = like(variable, value), self._place(variable)
         is_array = is_state(place.key) and variable.ndim > 0 and variable.dtype.startswith("float")
-        if is_array and value is not variable and not written(variable, value):
+        if is_array and not (value is variable or is_cast(value) or written(variable, value)):
             # PyTensor's algebra looks through anything but this: (accu + g²) + ε would become a sum of three, of which
             # the accumulator's next value is no part, and XLA would copy the old one to read it twice.
             value = astype(value, variable.dtype)
@@ -232,6 +234,8 @@ class Step:
         variable = new_state(name, StateTag(self.rule, slot, place.key, initial, shape, call=self.call), dtype)
         beside = place.beside(variable) if shape else Whole(variable)
         self._places[beside.variable] = beside
+        if beside.at_rows:
+            self._at_rows.add(beside.variable)
         return beside.variable
 
     def shape(self, p):
@@ -314,6 +318,7 @@ class Step:
         held = {v for v in updates if v in members or (is_state(v) and v.tag.symupdates.parameter in members)}
         held -= {v for v in held if is_state(v) and v.tag.symupdates.slot == "rng"}
         held.update(model)
+        opens = cache(partial(pt.shape_padleft, is_open))
         moving = [v for v in updates if v not in held]
         while moving:
             read = set(graph_inputs([updates[v] for v in moving])) & held
@@ -323,9 +328,9 @@ class Step:
             if variable in held and (rows := written(variable, updates[variable])):
                 index, values = rows
                 at_rows = variable[index]
-                self[variable] = pt.set_subtensor(at_rows, pt.switch(is_open, values, at_rows))
+                self[variable] = pt.set_subtensor(at_rows, pt.switch(opens(values.ndim), values, at_rows))
             elif variable in held:
-                self[variable] = pt.switch(is_open, updates[variable], variable)
+                self[variable] = pt.switch(opens(variable.ndim), updates[variable], variable)
 
     def advance(self):
         """Let whatever updates dict reads the state that was set advance it: for transforms, which make no dict."""
@@ -361,7 +366,7 @@ class Step:
 
     def _refuse_unless_by_element(self, variable, value):
         """Refuse what a rule computes of rows, unless each element is computed of the same element."""
-        at_rows = {v for v, place in self._places.items() if place.at_rows}
+        at_rows = self._at_rows
         if not at_rows:
             return
         sources = at_rows.union(g for p, g in zip(self._params, self._companions, strict=True) if p in at_rows)

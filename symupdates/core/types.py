@@ -29,6 +29,11 @@ def astype(x, dtype):
     return Elemwise(Cast(get_scalar_type(dtype)))(x)
 
 
+def is_cast(x):
+    """Whether `x` is what :func:`astype` made."""
+    return x.owner is not None and isinstance(x.owner.op, Elemwise) and isinstance(x.owner.op.scalar_op, Cast)
+
+
 def total(x, axis=None, keepdims=False):
     """The sum of `x`, in its dtype at run time too (see :func:`astype`)."""
     return astype(pt.sum(x, axis=axis, keepdims=keepdims), x.dtype)

@@ -18,6 +18,11 @@ from pytensor.tensor.elemwise import Elemwise
 
 from symupdates.modes.threads import checked, usable
 
+try:
+    from pytensor.conditional import LazyIfElse
+except ImportError:  # PyTensor before 3.3
+    LazyIfElse = ()
+
 PIECE = 2**19  # elements: half a millisecond of a loop such as Adam's, where another call takes some microseconds
 
 
@@ -29,6 +34,9 @@ class PerParameterNumbaLinker(NumbaLinker):
     a function of its own, called after what it depends on and before what reads its results, such as the sum of a
     penalty's squares, with which PyTensor fuses it. Parameters of the same type that are trained by the same rule share
     it. A large array is cut into slices that threads share.
+
+    From PyTensor 3.3 on, so is a loop that makes a number of what these loops read, as for the norm of the gradients;
+    and each branch of a condition, which is compiled when it is first taken.
 
     Parameters
     ----------
@@ -44,8 +52,8 @@ class PerParameterNumbaLinker(NumbaLinker):
         from pytensor.link.numba.dispatch.basic import numba_funcify_ensure_cache  # numba is optional
 
         fgraph = self.fgraph
-        before, loops, after = stages(fgraph)
-        if not loops:
+        by_stage = stages(fgraph)
+        if len(by_stage) == 1:
             return super().create_jitable_thunk(compute_map, order, input_storage, output_storage, storage_map)
         storages = {"input_storage": input_storage, "output_storage": output_storage, "storage_map": storage_map}
         calls, functions = [], {}
@@ -58,17 +66,25 @@ class PerParameterNumbaLinker(NumbaLinker):
             if results:
                 graph, arguments = part(nodes, results)
                 function = self.jit_compile(self.fgraph_convert(graph, order=graph.toposort(), **storages))
-                add(nodes[0] if nodes else loops[0], function, arguments, results)
+                add(nodes[0] if nodes else by_stage[1][0], function, arguments, results)
+
+        def add_apart(node):
+            if isinstance(node.op, LazyIfElse):
+                add(node, self.compile_branches(node, **storages), node.inputs, node.outputs)
+                return
+            kind = (node.op, *(v.type for v in node.inputs))
+            if kind not in functions:
+                function, key = numba_funcify_ensure_cache(node.op, node=node, **storages)
+                functions[kind if key else node] = self.compile_loop(function, key, node)
+            add(node, functions[kind if kind in functions else node], node.inputs, node.outputs)
 
         unchanged = [v for v in fgraph.outputs if v.owner is None]
-        add_stage(before, unchanged + read_outside(before, fgraph))
-        for node in loops:
-            function, key = numba_funcify_ensure_cache(node.op, node=node, **storages)
-            kind = (key, *(v.type for v in node.inputs)) if key else node
-            if kind not in functions:
-                functions[kind] = self.compile_loop(function, key, node)
-            add(node, functions[kind], node.inputs, node.outputs)
-        add_stage(after, read_outside(after, fgraph))
+        for place, nodes in enumerate(by_stage):
+            if place % 2:
+                for node in nodes:
+                    add_apart(node)
+            else:
+                add_stage(nodes, (unchanged if place == 0 else []) + read_outside(nodes, fgraph))
 
         def thunk():
             for node, function, arguments, results in calls:
@@ -83,7 +99,7 @@ class PerParameterNumbaLinker(NumbaLinker):
         thunk.inputs = [storage_map[v] for v in fgraph.inputs]
         thunk.outputs = [storage_map[v] for v in fgraph.outputs]
         thunk.lazy = False
-        return [thunk], [loops[0]], calls[0][1]
+        return [thunk], [by_stage[1][0]], calls[0][1]
 
     def compile_loop(self, function, key, node):
         shape = node.outputs[0].type.shape
@@ -91,6 +107,16 @@ class PerParameterNumbaLinker(NumbaLinker):
         if small or not isinstance(node.op, Elemwise) or len(node.op.destroy_map) < len(node.outputs):
             return self.jit_compile((function, key))
         return in_pieces(without_the_lock(function, key), node, self.threads)
+
+    def compile_branches(self, node, **storages):
+        """The branches of a condition, each compiled when it is first taken: that of a rare overflow never is."""
+        from pytensor.link.numba.dispatch.basic import numba_funcify_ensure_cache
+
+        @cache
+        def compiled(branch):
+            return self.jit_compile(numba_funcify_ensure_cache(branch, node=node, **storages))
+
+        return lambda condition, *xs: compiled(node.op.true_branch if condition else node.op.false_branch)(*xs)
 
 
 def without_the_lock(function, key):
@@ -159,17 +185,18 @@ def workers(process):
 
 
 def stages(fgraph):
-    """The nodes that come before the loops that update in place, these loops, and what comes after; each in order."""
-    by_stage, stage_of = ([], [], []), {}
-    before, loop, after = range(3)
-    first = fgraph.orderings()  # readers of what is destroyed, before those who destroy it
-    for node in fgraph.toposort():
+    """The nodes in lists, one computed after the other: at odd places those that are compiled each for itself."""
+    by_stage, stage_of = [[]], {}
+    first, nodes = fgraph.orderings(), fgraph.toposort()  # readers of what is destroyed, before those who destroy it
+    loops = {node for node in nodes if updates_in_place(node, fgraph)}
+    arrays = {v for node in loops for v in node.inputs}
+    for node in nodes:
         needed = [*(v.owner for v in node.inputs if v.owner), *first.get(node, ())]
-        latest = max((stage_of[n] for n in needed), default=before)
-        if latest != after and updates_in_place(node, fgraph):
-            stage_of[node] = loop
-        else:
-            stage_of[node] = before if latest == before else after
+        latest = max((stage_of[n] for n in needed), default=0)
+        is_apart = node in loops or isinstance(node.op, LazyIfElse) or reduces(node, arrays)
+        stage_of[node] = latest + (latest % 2 != is_apart)
+        while len(by_stage) <= stage_of[node]:
+            by_stage.append([])
         by_stage[stage_of[node]].append(node)
     return by_stage
 
@@ -183,6 +210,16 @@ def updates_in_place(node, fgraph):
         and node.outputs[0].ndim > 0
         and bool(overwritten)
         and all([sources.get(v)] == old and len(fgraph.clients[v]) == 1 for v, old in overwritten.items())
+    )
+
+
+def reduces(node, arrays):
+    """Whether it is a loop that makes nothing but numbers, of nothing but these arrays and numbers."""
+    return (
+        "Elemwise" in type(node.op).__name__
+        and all(v.ndim == 0 for v in node.outputs)
+        and any(v.ndim > 0 for v in node.inputs)
+        and all(v in arrays for v in node.inputs if v.ndim > 0)
     )
 
 

@@ -28,8 +28,18 @@ def test_import(in_turn, report, quick, tmp_path):
     report("import", "symupdates", "pytensor", times.median("pytensor"), unit=" s")
 
 
-@pytest.mark.parametrize("rule, naive", [(symupdates.sgd, naive_sgd), (symupdates.adam, naive_adam)])
-def test_updates(rule, naive, in_turn, report, quick):
+def adam_and_more(grads, params, rate):
+    """With a clip, an average and a gate, and to be adjusted."""
+    grads = symupdates.gradients.clip_by_total_norm(grads, max_norm=1.0)
+    updates = symupdates.apply_ema(symupdates.adam(grads, params, rate))
+    return symupdates.adjustable(symupdates.apply_if_finite(updates))
+
+
+@pytest.mark.parametrize(
+    "rule, naive, target",
+    [(symupdates.sgd, naive_sgd, 1), (symupdates.adam, naive_adam, 1), (adam_and_more, naive_adam, 2)],
+)
+def test_updates(rule, naive, target, in_turn, report, quick):
     params = [pytensor.shared(np.zeros(3, pytensor.config.floatX), name=f"p{i}") for i in range(100 if quick else 1000)]
     loss = pt.add(*((p**2).sum() for p in params))
     grads = pytensor.grad(loss, params)
@@ -39,7 +49,7 @@ def test_updates(rule, naive, in_turn, report, quick):
     times = in_turn(functions, rounds=3 if quick else 7, warmup_rounds=1)
     table = f"updates dict of {len(params)} parameters, from their gradients"
     row = rule.__name__
-    report(table, row, "symupdates", times.median("symupdates"), None if quick else 1.0, unit=" s")
+    report(table, row, "symupdates", times.median("symupdates"), None if quick else target, unit=" s")
     report(table, row, "naive", times.median("naive"), unit=" s")
     report(table, row, "symupdates / naive", times.ratio("symupdates", "naive"))
     report(table, row, "pytensor.grad", times.median("gradient"), unit=" s")

@@ -13,8 +13,17 @@ import pytest
 from conftest import HAVE_JAX, every_backend
 from pytensor.tensor.special import softmax
 
-from symupdates import adam, norm_constraint, sgd, total_norm_constraint
+from symupdates import adam, adjustable, apply_scale, momentum, norm_constraint, sgd, total_norm_constraint
 from symupdates.core import prepare
+from symupdates.core.types import is_cast
+
+
+def test_what_is_cast_is_not_cast_again():
+    """By none of the stages that an accumulator's next value goes through."""
+    p, g = pytensor.shared(np.ones(2), name="p"), pt.dvector()
+    updates = adjustable(apply_scale(momentum([g], [p]), scale=0.5))
+    [value] = [x for v, x in updates.items() if v.name == "p/momentum/velocity"]
+    assert is_cast(value) and not is_cast(value.owner.inputs[0])
 
 
 @pytest.mark.ci
