@@ -208,6 +208,15 @@ def test_parameters_of_one_type_share_a_function(monkeypatch):
 
 
 @pytest.mark.ci
+def test_without_the_cache_of_pytensor():
+    p, g = pytensor.shared(np.ones(3), name="p", shape=(3,)), pt.dvector()
+    with pytensor.config.change_flags(numba__cache=False):
+        step = pytensor.function([g], [], updates=su.sgd([g], [p], learning_rate=0.5), mode=NUMBA_PER_PARAMETER)
+        step(np.ones(3))
+    np.testing.assert_array_equal(p.get_value(), np.full(3, 0.5))
+
+
+@pytest.mark.ci
 @pytest.mark.skipif(not per_parameter.LazyIfElse, reason="PyTensor before 3.3 computes both branches")
 def test_norms_share_a_function_and_a_branch_that_is_not_taken_is_not_compiled(monkeypatch):
     called = []

@@ -105,8 +105,12 @@ class PerParameterNumbaLinker(NumbaLinker):
         shape = node.outputs[0].type.shape
         small = None not in shape and prod(shape) < 2 * PIECE
         if small or not isinstance(node.op, Elemwise) or len(node.op.destroy_map) < len(node.outputs):
-            return self.jit_compile((function, key))
+            return self.compile_whole(function, key)
         return in_pieces(without_the_lock(function, key), node, self.threads)
+
+    def compile_whole(self, function, key):
+        """As PyTensor does; but without its cache, what it has of a node is not to be compiled by itself."""
+        return self.jit_compile((function, key)) if hasattr(function, "py_func") else without_the_lock(function, key)
 
     def compile_branches(self, node, **storages):
         """The branches of a condition, each compiled when it is first taken: that of a rare overflow never is."""
@@ -114,7 +118,7 @@ class PerParameterNumbaLinker(NumbaLinker):
 
         @cache
         def compiled(branch):
-            return self.jit_compile(numba_funcify_ensure_cache(branch, node=node, **storages))
+            return self.compile_whole(*numba_funcify_ensure_cache(branch, node=node, **storages))
 
         return lambda condition, *xs: compiled(node.op.true_branch if condition else node.op.false_branch)(*xs)
 
