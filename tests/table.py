@@ -428,13 +428,12 @@ ROWS = [
     Row(
         symupdates.shampoo,
         oracles.shampoo,
-        {"learning_rate": 0.125, "epsilon": 0.75},
+        {"learning_rate": 0.125, "epsilon": 0.75, "beta2": 0.75},
         shampoo_keys,
         whole=("t",),
         structure=(
             ("every", 3),
             ("max_size", 20),
-            ("beta2", 0.75),
             ("graft", symupdates.sgd(learning_rate=0.5)),
         ),
         fused=False,

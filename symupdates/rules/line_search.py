@@ -63,11 +63,12 @@ class Search:
         self.failed = and_(self.begins, and_(pt.eq(bracket[0], 0), pt.neq(bracket[3], 0)))
         too_far = ~and_(phi <= phi_0 + c1 * a * slope_0, phi < bracket[1])
         is_last = self.trials + 1 >= max_trials
-        is_flat = or_(abs(slope) <= -c2 * slope_0, is_last) if c2 is not None else True
-        if most is not None:
-            is_flat = or_(is_flat, and_(a >= most, slope <= 0))
+        is_end = ~too_far
+        if c2 is not None:
+            is_flat = or_(abs(slope) <= -c2 * slope_0, is_last)
+            is_end = and_(is_end, is_flat if most is None else or_(is_flat, and_(a >= most, slope <= 0)))
         self.most = most
-        self.arrives = or_(self.begins, and_(~too_far, is_flat))
+        self.arrives = or_(self.begins, is_end)
         self.gives_up = and_(~self.arrives, is_last)
         self.bracket = narrowed(bracket, a, phi, slope, too_far)
         self.fails = and_(self.gives_up, pt.eq(self.bracket[0], 0))

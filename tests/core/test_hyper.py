@@ -15,7 +15,7 @@ from symupdates import adam, adjustable, apply_weight_decay, chain, gradients, h
 def test_all_of_every_rule(row):
     p = make_param((3, 2), "float32", "p")
     updates = call(row, [pt.tensor("g", shape=(3, 2), dtype="float64")], [p])
-    found = hyperparameters(updates)
+    found = {name: x for name, x in hyperparameters(updates).items() if name.startswith(row.name)}  # not a graft's
     assert list(found) == [f"{row.name}/{name}" for name in row.hyper]
     for name, x in found.items():
         assert x.eval(mode=PYTHON) == row.hyper[name.split("/")[1]]

@@ -212,12 +212,11 @@ def shampoo(p, grads, learning_rate=0.1, epsilon=1e-4, every=1, max_size=1024, b
     k = len(shape)
     H = [np.zeros((n, n), p.dtype) for n in shape]
     P = [None] * k
-    b = 1.0 if beta2 is None else beta2
-    w = 1.0 if beta2 is None else 1 - beta2
     given = list(grads)
     graft_steps = graft and getattr(oracles, graft.func.__name__)(p, given, **graft.keywords)
     for t, g in enumerate(given):
         eps = at(epsilon, t)
+        b, w = (1.0, 1.0) if beta2 is None else (at(beta2, t), 1 - at(beta2, t))
         step = np.reshape(g, shape)
         state = {}
         for i, n in enumerate(shape):
