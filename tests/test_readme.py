@@ -22,7 +22,7 @@ import symupdates
 NEEDS = {"devices.md": "jax", "pytensor_ml.md": "pytensor_ml"}
 
 
-FIRST = {"README", "tour", "recipes"}
+FIRST = {"README", "tour"}
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ def of_ours(p, loss, low, high):
     raise AssertionError("no convergence")
 
 
+@pytest.mark.ci
 def test_bounded_problems_in_as_few_evaluations_as_scipy():
     """All together. HS38 has a saddle, which some paths meet and others miss: of that, only the minimum is compared."""
     ours, theirs = {}, {}
@@ -255,8 +256,8 @@ def test_no_first_trial_is_beyond_the_bounds():
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bounds_on_every_backend(backend, dtype):
+def test_bounds_on_every_backend(backend_and_dtype):
+    backend, dtype = backend_and_dtype
     f, start, low, high = PROBLEMS["HS5"]
     p = pytensor.shared(np.asarray(start, dtype), name="p")
     _, updates = su.loop(None, su.lbfgs(f(p), [p], bounds=(low, high), memory=3), n_steps=12)

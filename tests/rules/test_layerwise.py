@@ -388,6 +388,7 @@ def test_psgd_whitens():
         np.testing.assert_array_equal(np.tril(Q, -1), 0)
 
 
+@pytest.mark.ci
 def test_psgd_without_gradients(backend):
     """They, and what is no number, are no error; the damping bounds the preconditioner."""
     grads = [*np.zeros((60, 2, 2)), np.full((2, 2), np.nan)]

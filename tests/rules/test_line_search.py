@@ -70,6 +70,7 @@ def test_a_quadratic_loss_in_as_many_searches_as_dimensions(method):
     np.testing.assert_allclose(named["p/nonlinear_cg/x"].get_value(), np.linalg.solve(A, b), rtol=1e-6)
 
 
+@pytest.mark.ci
 def test_rosenbrock_in_few_evaluations():
     """Not many more than SciPy's, from several starts together, for each alone is a matter of luck."""
     ours = of_scipy = 0
@@ -196,14 +197,14 @@ def test_gauss_newton_down_the_valley():
     assert losses[1] > 100 and losses[-1] < 1e-20
 
 
-@pytest.mark.parametrize("floatX", ["float32", "float64"])
-def test_line_search_on_every_backend(backend, floatX):
-    x, y = (pytensor.shared(np.asarray(value, floatX), name=name) for name, value in (("x", -1.2), ("y", 1.0)))
+def test_line_search_on_every_backend(backend_and_dtype):
+    backend, dtype = backend_and_dtype
+    x, y = (pytensor.shared(np.asarray(value, dtype), name=name) for name, value in (("x", -1.2), ("y", 1.0)))
     loss = 100 * (y - x**2) ** 2 + (1 - x) ** 2
     _, updates = su.loop(None, su.line_search(su.sgd(learning_rate=0.01), c2=0.5)(loss, [x, y]), n_steps=40)
     pytensor.function([], [], updates=updates, mode=backend)()
     su.to_numpy(updates)
-    assert x.get_value().dtype == floatX
+    assert x.get_value().dtype == dtype
     assert 100 * (y.get_value() - x.get_value() ** 2) ** 2 + (1 - x.get_value()) ** 2 < 4.1
 
 

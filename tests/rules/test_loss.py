@@ -167,6 +167,7 @@ def test_drawn_classes_have_the_curvature_of_cross_entropy():
     assert (abs(B * h.mean(axis=(0, 1)) - information) < 5 * error).all()
 
 
+@pytest.mark.ci
 @pytest.mark.once
 def test_a_posterior_without_correlations_is_found():
     """Of a normal likelihood and a normal prior, from the mean loss of n examples."""
