@@ -160,7 +160,7 @@ def draw(results, path):
     right.set_yticks(y, [""] * len(y))
     left.set(xlabel="error / standard deviation", title="the largest error of a mean")
     right.set(xlabel="nats", title="the ELBO above that of pm.fit")
-    left.legend()
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     save_figure(figure, path)
 
 
