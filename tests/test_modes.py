@@ -76,6 +76,7 @@ def test_old_values_are_gone_and_new_ones_are_not():
 COPYING = {
     *("optimistic_gradient", "optimistic_adam", "adan", "hypergradient_sgd", "hypergradient_adam", "lion", "rprop"),
     *("centered_rmsprop", "ftrl", "sm3", "adopt", "shampoo", "dadapt_adam", "prodigy", "cocob"),
+    *("psgd_kron", "scale_adapted_sghmc"),
 }
 
 

@@ -219,7 +219,7 @@ def nonlinear_cg(
        property. SIAM Journal on Optimization 10(1).
     """
     whole_number("nonlinear_cg: max_trials", max_trials)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"nonlinear_cg: method must be {', '.join(map(repr, METHODS))}, not {method!r}.")
     loss = require_loss("nonlinear_cg", loss_or_grads)
     wolfe = {"c1": FRACTION(c1), "c2": FRACTION(c2)}

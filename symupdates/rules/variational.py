@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from pytensor.tensor import clip, sqrt
 
 from symupdates.core import astype, awaits, prepare, require_loss, whole_number
@@ -22,7 +23,7 @@ def ivon(
     beta1: Hyper = 0.9,
     beta2: Hyper = 0.99999,
     weight_decay: Hyper = 1e-4,
-    clip_radius: Hyper = float("inf"),
+    clip_radius: Hyper = np.inf,
     initial_hessian: float = 1.0,
     samples: int = 1,
     seed: Seed = None,
