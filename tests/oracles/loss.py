@@ -290,18 +290,18 @@ def cubic_minimum(lo, hi):
     return min(max(a, near), far)
 
 
-def wolfe_search(phi, slope, a):
+def wolfe_search(phi, slope, a, most=np.inf):
     """Algorithm 3.5, which goes on as 3.6: yields trials, and ends at the strong Wolfe conditions.
 
     It is sent φ and φ' at the trial, c1 and c2. It yields the trial, and the ends of the bracket, which are the same
-    while there is none.
+    while there is none. No trial is larger than `most`, where it ends if φ still falls.
     """
     lo = hi = (0.0, phi, slope)
     while True:
         phi_a, slope_a, c1, c2 = yield a, lo, hi
         if phi_a > phi + c1 * a * slope or phi_a >= lo[1]:
             hi = (a, phi_a, slope_a)
-        elif abs(slope_a) <= -c2 * slope:
+        elif abs(slope_a) <= -c2 * slope or (a >= most and slope_a <= 0):
             return
         elif hi[0] == lo[0]:
             hi = lo if slope_a >= 0 else (a, phi_a, slope_a)
@@ -310,7 +310,7 @@ def wolfe_search(phi, slope, a):
             if slope_a * (hi[0] - lo[0]) >= 0:
                 hi = lo
             lo = (a, phi_a, slope_a)
-        a = 4 * a if hi[0] == lo[0] else cubic_minimum(lo, hi)
+        a = min(4 * a, most) if hi[0] == lo[0] else cubic_minimum(lo, hi)
 
 
 def lbfgs(x, losses, learning_rate=1.0, c1=1e-4, c2=0.9, memory=10, max_trials=20):

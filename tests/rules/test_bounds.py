@@ -4,7 +4,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from oracles.loss import cubic_minimum
+from oracles.loss import wolfe_search
 from pytensor.graph.replace import clone_replace
 from scipy.optimize import minimize
 
@@ -152,29 +152,14 @@ def solved(B, g, free, u):
     return u
 
 
-def search(phi, slope, a, most, c1=1e-4, c2=0.9):
-    """:func:`oracles.loss.wolfe_search`, up to the largest trial."""
-    lo = hi = (0.0, phi, slope)
-    while True:
-        phi_a, slope_a = yield a
-        if phi_a > phi + c1 * a * slope or phi_a >= lo[1]:
-            hi = (a, phi_a, slope_a)
-        elif abs(slope_a) <= -c2 * slope or (a >= most and slope_a <= 0):
-            return
-        else:
-            turns = slope_a >= 0 if hi[0] == lo[0] else slope_a * (hi[0] - lo[0]) >= 0
-            hi = lo if turns else (a, phi_a, slope_a) if hi[0] == lo[0] else hi
-            lo = (a, phi_a, slope_a)
-        a = min(4 * a, most) if hi[0] == lo[0] else cubic_minimum(lo, hi)
-
-
 def bounded_lbfgs(x, value, gradient, low, high, memory):
     pairs, trials, position, last_g, d = [], None, x, None, None
     while True:
         g = gradient(x)
         if trials:
             try:
-                x = np.clip(position + trials.send((value(x), g @ d)) * d, low, high)
+                a, *_ = trials.send((value(x), g @ d, 1e-4, 0.9))
+                x = np.clip(position + a * d, low, high)
                 yield x, position
                 continue
             except StopIteration:
@@ -191,8 +176,8 @@ def bounded_lbfgs(x, value, gradient, low, high, memory):
             d = np.clip(x + length * steepest, low, high) - x
         with np.errstate(divide="ignore", invalid="ignore"):
             most = np.where(d > 0, (high - x) / d, np.where(d < 0, (low - x) / d, np.inf)).min()
-        position, last_g, trials = x, g, search(value(x), g @ d, 1.0, most)
-        x = np.clip(x + next(trials) * d, low, high)
+        position, last_g, trials = x, g, wolfe_search(value(x), g @ d, 1.0, most)
+        x = np.clip(x + next(trials)[0] * d, low, high)
         yield x, position
 
 
