@@ -521,8 +521,8 @@ import symupdates.pymc
 
 def test_page(model, monkeypatch):
     """The blocks of the page, as they stand; of so many steps that they are worth compiling."""
-    fit = partial(pm.fit, progressbar=False, random_seed=1, compile_kwargs={"mode": CI_BACKEND})
-    monkeypatch.setattr(pm, "fit", fit)
+    fit, always = pm.fit, {"progressbar": False, "random_seed": 1, "compile_kwargs": {"mode": CI_BACKEND}}
+    monkeypatch.setattr(pm, "fit", lambda *args, **kwargs: fit(*args, **kwargs | always))
     names = {"pm": pm, "symupdates": symupdates, "model": model, "gradients": gradients, "schedules": schedules}
     advi, look_inside, until_it_ends, map_estimate = blocks("python", page="pymc.md")
     exec(advi, names)

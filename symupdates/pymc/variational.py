@@ -203,7 +203,8 @@ def fit(
     try:
         with ExitStack() as stack:
             rounds = Rounds(obj_optimizer, tol, callbacks, lambda: stack.enter_context(interrupts_held()))
-            approx = pm.fit(n, method, model, random_seed, obj_optimizer=rounds.optimizer, callbacks=[rounds], **kwargs)
+            kwargs |= {"random_seed": random_seed, "obj_optimizer": rounds.optimizer, "callbacks": [rounds]}
+            approx = pm.fit(n, method, model, **kwargs)
     except KeyboardInterrupt:
         if approx is None:  # while it compiled
             raise
