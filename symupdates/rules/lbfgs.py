@@ -140,33 +140,23 @@ def lbfgs(
     s, y = ([step.state(p, slot, shape=(memory, ...)) for p in params] for slot in "sy")
     x = [step.stand_in(p, "x") for p in params]
     g, d = ([step.state(p, slot) for p in params] for slot in "gd")
-    box = None if bounds is None else Box("lbfgs: bounds", bounds, params)
-    most = None if box is None else box.farthest(x, d, dtype)
-    search = Search(step, loss, grads, d, c1, c2, max_trials, most)
+    space = Everywhere() if bounds is None else Box("lbfgs: bounds", bounds, params)
+    search = Search(step, loss, grads, d, c1, c2, max_trials, most=space.farthest(x, d, dtype))
 
     last_s = [p - old for p, old in zip(params, x, strict=True)]
     last_y = [g_p - old for g_p, old in zip(grads, g, strict=True)]
     is_pair = and_(search.arrives, and_(~search.begins, inner(last_s, last_y) > 0))
     S = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(s, last_s, strict=True)]
     Y = [switch(is_pair, pushed(rows, row), rows) for rows, row in zip(y, last_y, strict=True)]
-    # The first step has a length of one at most: without pairs, the direction is the negative gradient.
-    if box is None:
-        direction = [like(p, way) for p, way in zip(params, quasi_newton(grads, S, Y), strict=True)]
-        slope = inner(grads, direction)
-        first = eta * switch(search.begins, at_most_one(slope), 1)
-    else:
-        direction, is_inside = box.direction(params, grads, S, Y)
-        slope = inner(grads, direction)
-        first = switch(is_inside, pt.minimum(eta, 1), 0)
+    direction, slope, first = space.direction(params, grads, S, Y, eta, search.begins)
     a = search.next(slope, first)
-    inside = (lambda p, value: value) if box is None else box.inside
     for i, (p, g_p, _) in enumerate(step):
         step[s[i]] = switch(search.fails, pt.zeros_like(S[i]), S[i])
         step[y[i]] = switch(search.fails, pt.zeros_like(Y[i]), Y[i])
-        step[x[i]] = switch(search.arrives, inside(p, p), x[i])
+        step[x[i]] = switch(search.arrives, space.inside(p, p), x[i])
         step[g[i]] = switch(search.arrives, g_p, g[i])
         step[d[i]] = switch(search.arrives, direction[i], d[i])
-        step[p] = inside(p, step[x[i]] + astype(a, p.dtype) * step[d[i]])
+        step[p] = space.inside(p, step[x[i]] + astype(a, p.dtype) * step[d[i]])
     return step.finish()
 
 
@@ -221,7 +211,26 @@ def row_products(A, B):
     return sum(total(ab, axis=tuple(range(1, ab.ndim))) for ab in products)
 
 
-# --- Bounds -----------------------------------------------------------------------------------------------------------
+# --- Where parameters may be ------------------------------------------------------------------------------------------
+
+
+class Everywhere:
+    """No bounds, and what a search does without."""
+
+    def inside(self, p, value):
+        """What is nearest to the value of a parameter, of those that it may have."""
+        return value
+
+    def farthest(self, x, d, dtype):
+        """The greatest factor of the way `d` from `x` that stays inside; None if all do."""
+        return None
+
+    def direction(self, params, grads, S, Y, eta, begins):
+        """The next direction, the slope along it, and the first trial."""
+        direction = [like(p, way) for p, way in zip(params, quasi_newton(grads, S, Y), strict=True)]
+        slope = inner(grads, direction)
+        # The first step has a length of one at most: without pairs, the direction is the negative gradient.
+        return direction, slope, eta * switch(begins, at_most_one(slope), 1)
 
 
 class Box:
@@ -239,7 +248,6 @@ class Box:
         return pt.clip(value, *self.ends[p])
 
     def farthest(self, x, d, dtype):
-        """The greatest factor of the way `d` from `x` that stays inside."""
         factors = [
             switch(way > 0, (high - at) / way, switch(way < 0, (low - at) / way, np.inf)).ravel()
             for at, way, (low, high) in zip(x, d, self.ends.values(), strict=True)
@@ -250,8 +258,8 @@ class Box:
         """The way, each element of it up to the bound."""
         return [like(p, self.inside(p, a + u) - a) for p, a, u in zip(self.ends, at, way, strict=True)]
 
-    def direction(self, params, grads, S, Y):
-        """Nearly to the minimum of the model inside, or else down the gradient; and whether the start is inside."""
+    def direction(self, params, grads, S, Y, eta, begins):
+        """Nearly to the minimum of the model inside, or else down the gradient; from outside nowhere, at first."""
         ends = self.ends.values()
         at = [self.inside(p, p) for p in params]
         free = [
@@ -271,7 +279,7 @@ class Box:
         descends = and_(model.is_known, inner(grads, way) < 0)
         is_inside = pt.all(pt.stack([pt.all(pt.eq(p, a)) for p, a in zip(params, at, strict=True)]))
         direction = [switch(is_inside, switch(descends, u, v), 0) for u, v in zip(way, down, strict=True)]
-        return direction, is_inside
+        return direction, inner(grads, direction), switch(is_inside, pt.minimum(eta, 1), 0)
 
 
 class Model:
@@ -295,7 +303,7 @@ class Model:
         L = switch(np.tril(np.ones(SY.type.shape, bool), -1), SY, 0)
         self.W = [pt.concatenate([y, astype(self.theta, s.dtype) * s]) for s, y in zip(S, Y, strict=True)]
         upper = pt.concatenate([-pt.diag(switch(known, sy, 1)), L.T], axis=1)
-        lower = pt.concatenate([L, self.theta * SS + pt.diag(switch(ss > 0, 0.0, 1.0))], axis=1)
+        lower = pt.concatenate([L, self.theta * SS + pt.diag(astype(pt.eq(ss, 0), ss.dtype))], axis=1)
         self.N = pt.concatenate([upper, lower])
 
     def solved(self, g, free, fixed=None):

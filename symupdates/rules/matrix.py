@@ -17,6 +17,7 @@ from symupdates.core import (
     awaits,
     called,
     check_optimizer,
+    extend,
     flag,
     norm,
     prepare,
@@ -712,9 +713,9 @@ def shampoo(
     Raises
     ------
     TypeError
-        If `graft` is not callable.
+        If `graft` is not callable, or returns no dict.
     ValueError
-        If `every` or `max_size` is not a whole number of at least 1.
+        If `every` or `max_size` is not a whole number of at least 1; if `graft` leaves parameters out.
 
     Notes
     -----
@@ -744,12 +745,13 @@ def shampoo(
     whole_number("shampoo: max_size", max_size)
     averaged = {} if beta2 is None else {"beta2": beta2}
     step = prepare("shampoo", loss_or_grads, params, learning_rate=learning_rate, epsilon=epsilon, **averaged)
-    grafted = {}
+    lengths = {}
     if graft is not None:
         check_optimizer("shampoo: graft", graft)
-        grafted = called("shampoo: graft", graft, [g for _, g, _ in step], step.params)
-        for variable, value in grafted.items():
-            if variable not in step.params:
+        updates = called("shampoo: graft", graft, [g for _, g, _ in step], step.params)
+        lengths = {p: norm(p_next - p).value for p, p_next, _ in extend("shampoo: graft", updates, step.params)}
+        for variable, value in updates.items():
+            if variable not in lengths:
                 step[variable] = value
     for p, g, (eta, eps, *decay) in step:
         old, new = (decay[0], 1 - decay[0]) if decay else (1, 1)
@@ -771,8 +773,8 @@ def shampoo(
                 step[H] = old * H + new * total(g**2, axis=others, keepdims=True)
                 u = u * (step[H] + eps) ** np.asarray(-1 / order, p.dtype)
         u = astype(u, p.dtype)
-        if grafted:
-            u = rescaled(u, norm(u).or_one(), norm(grafted[p] - p).value)
+        if lengths:
+            u = rescaled(u, norm(u).or_one(), lengths[p])
         step[p] = p - eta * u
     return step.finish()
 
@@ -1015,16 +1017,16 @@ def psgd_kron(
     for p, g, (eta, beta, mu, delta, d) in step:
         sizes = step.shape(p) or (0,)
         full = {axis for axis, size in enumerate(sizes) if len(sizes) > 1 and 1 < size <= max_size}
-        Q, inverse = {}, {}
-        for axis, size in enumerate(sizes):
+        noise, Q = xi(p), {}
+        A, B = g + delta * noise, noise
+        for axis, size in enumerate(sizes if prod(step.shape(p)) else ()):  # without elements, there are no matrices
             shape, identity = (square, np.eye(size)) if axis in full else (along, 1.0)
             q = Q[axis] = step.state(p, f"Q{axis}", initial=identity, shape=partial(shape, axis=axis))
-            inverse[axis] = partial(solve_triangular, q.T, lower=True, check_finite=False) if axis in full else 1 / q
-        noise = xi(p)
-        A, B = g + delta * noise, noise
-        for axis, q in Q.items():
-            A = times(q, A, axis, sizes) if axis in full else q * A
-            B = mapped(inverse[axis], B, axis, sizes) if axis in full else inverse[axis] * B
+            if axis in full:
+                A = times(q, A, axis, sizes)
+                B = mapped(partial(solve_triangular, q.T, lower=True, check_finite=False), B, axis, sizes)
+            else:
+                A, B = q * A, B / q
         A, B = rescaled([A, B], norm([A, B]).or_one())
         fitted = {}
         for axis, q in Q.items():

@@ -61,7 +61,11 @@ def test_fromage_keeps_the_norm_at_right_angles():
 
 @pytest.mark.ci
 @pytest.mark.parametrize(
-    "rule", [su.lars(), su.lamb(), su.fromage(), su.muon(), su.adafactor(), su.shampoo(), su.soap()]
+    "rule",
+    [
+        *(su.lars(), su.lamb(), su.fromage(), su.muon(), su.normuon(), su.adamuon(), su.adafactor(), su.soap()),
+        *(su.shampoo(), su.shampoo(beta2=0.5, graft=su.sgd()), su.psgd_kron(seed=0)),
+    ],
 )
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.ci)])
 def test_zeros_and_nothing(rule, dtype):
@@ -282,6 +286,9 @@ def test_a_graft_says_how_long_the_steps_are():
         step, length, direction = (after[t + 1] - after[t] for after in (path, own, plain))
         direction = direction / np.linalg.norm(direction)
         np.testing.assert_allclose(step, 0.5 * np.linalg.norm(length) * direction, rtol=1e-6, atol=1e-12)
+    p, q = (make_param((2, 2), "float64", name) for name in "pq")
+    with pytest.raises(ValueError, match="shampoo: graft: p not among the updates"):
+        su.shampoo((p * q).sum(), [p, q], graft=su.partition(("p", None), (..., su.sgd())))
     with pytest.raises(TypeError, match=r"shampoo: graft must be a rule or another optimizer, not 0\.1"):
         su.shampoo([pt.matrix()], [make_param((2, 2), "float64")], graft=0.1)
 
