@@ -2,12 +2,22 @@
 
 import importlib.util
 import os
+import shutil
+import sys
+import tempfile
 import warnings
+from pathlib import Path
 
+flags = os.environ.get("PYTENSOR_FLAGS", "")
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # A lock lets one process at a time compile C into a folder, so each worker has a folder of its own.
     folder = f"compiledir_{worker}_%(short_platform)s-%(processor)s-%(python_version)s-%(python_bitwidth)s"
-    os.environ["PYTENSOR_FLAGS"] = ",".join([f"compiledir_format={folder}", os.environ.get("PYTENSOR_FLAGS", "")])
+    flags = f"compiledir_format={folder},{flags}"
+elif sys.platform == "linux" and shutil.which("g++"):
+    compiled_once = tempfile.TemporaryDirectory(prefix="compiled_once_")
+    os.environ["COMPILED_ONCE"] = compiled_once.name
+    flags = f"cxx={Path(__file__).with_name('g++')},{flags}"  # the workers' too, whose environment is this one
+os.environ["PYTENSOR_FLAGS"] = flags
 
 import pytensor
 import pytest
@@ -46,9 +56,17 @@ def pytest_sessionstart(session):
         raise pytest.UsageError("JAX is not installed, and CI requires its tests: install the extra symupdates[jax].")
 
 
+def tiers_of(item):
+    """The names of its marks; what takes long on NUMBA and C is of the full tier there."""
+    marks = {mark.name for mark in item.iter_markers()}
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    backend = params.get("backend") or params.get("backend_and_dtype", "?")[0]
+    return marks | ({"full"} if "long" in marks and backend in ("NUMBA", "CVM") else set())
+
+
 def pytest_collection_modifyitems(config, items):
     """Leave out the tiers that were not asked for."""
-    out = [item for item in items if not all(ASKED_FOR.get(mark.name, True) for mark in item.iter_markers())]
+    out = [item for item in items if not all(ASKED_FOR.get(name, True) for name in tiers_of(item))]
     config.hook.pytest_deselected(items=out)
     gone = set(out)
     items[:] = [item for item in items if item not in gone]

@@ -243,6 +243,7 @@ def check(row, dtype, mode, compositions=tuple(COMPOSITIONS)):
 
 @pytest.mark.ci
 @rule_of_each_kind
+@pytest.mark.once
 def test_all(row):
     check(row, "float64", PYTHON)
 

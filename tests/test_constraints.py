@@ -187,6 +187,7 @@ def test_every_projection_is_here():
     )
 
 
+@pytest.mark.long
 def test_projections(backend_and_dtype):
     """Against their definitions, in the dtype of the tensor."""
     backend, dtype = backend_and_dtype

@@ -133,6 +133,7 @@ def test_backends_to_the_last_bits(backend):
     check_close([loss], updates, data, backend)
 
 
+@pytest.mark.long
 def test_gates_and_accumulation(backend):
     """What stands still, and the counts of what goes on, in a loop with a step that is not a number."""
     loss, params, data = regression()
@@ -163,6 +164,7 @@ def test_noise(backend):
     assert len(np.unique(draws)) == draws.size
 
 
+@pytest.mark.long
 def test_order_into_shared_data(backend):
     """The order of the examples is an input: shuffled indices into data that are shared."""
     data = pytensor.shared(normal(12, 3), name="data")
@@ -175,6 +177,7 @@ def test_order_into_shared_data(backend):
     check_same_bits([loss], updates, {index: order}, backend)
 
 
+@pytest.mark.long
 def test_shapes(backend):
     """Axes of length one, none at all, and none that the types know of."""
     shapes = {"matrix": (2, 3), "row": (1, 3), "scalar": (), "empty": (0,)}
@@ -432,6 +435,7 @@ def check_gradients(mode, momentum):
     assert min(np.max(abs(g)) for g in slopes) > 1e-3
 
 
+@pytest.mark.long
 def test_gradients_through_the_loop(backend):
     check_gradients(backend, momentum=False)
 

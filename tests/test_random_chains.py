@@ -230,6 +230,7 @@ def test_random_chains(seed):
 
 @pytest.mark.ci
 @pytest.mark.parametrize("seed", [0, *(pytest.param(i, marks=pytest.mark.full) for i in (1, 2))])
+@pytest.mark.long
 def test_random_chains_on_backends(backend, seed):
     results = []
     for mode in (AS_WRITTEN, backend):

@@ -206,6 +206,7 @@ def test_every_function_and_example_is_in_the_pages():
 
 
 @pytest.mark.ci
+@pytest.mark.once
 def test_recipe(tmp_path):
     """A copy of the project, the blocks of the recipe put where it says, and the generic tests for the new rule."""
     for part in ("symupdates", "tests", "pyproject.toml"):

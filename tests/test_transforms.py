@@ -413,6 +413,7 @@ def test_weight_decay_makes_adamw_of_adam(rule, decaying, rate):
     assert equal_computations(list(updates.values()), list(expected.values()), list(updates), list(expected))
 
 
+@pytest.mark.long
 def test_masked_adamw(backend):
     """To the last bit: groups at rates of their own, scheduled and not, in both precisions."""
     fast, slow = {"learning_rate": lambda step: 0.25 / (1 + step)}, {"learning_rate": 0.125}

@@ -153,6 +153,7 @@ def test_draws():
         assert np.max(abs(normal - means)) < 5
 
 
+@pytest.mark.long
 def test_on_every_backend(backend):
     z = x[j, 1:3] * x[:, i].sum() + pt.set_subtensor(x[:, j], y[0, 0])[:2, :2]
     z = z + pytensor.grad((x[pt.arange(2), j] ** 3).sum(), x)[:2, :2] + pt.sort(x, axis=0)[:, pt.argsort(x[0])][:2, :2]

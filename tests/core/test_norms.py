@@ -256,6 +256,7 @@ def test_usual_values_keep_their_bits():
             assert n == expected and n.dtype == dtype
 
 
+@pytest.mark.long
 def test_its_gradient(backend):
     """Through it, as through any expression, for usual and for huge tensors."""
     x = pt.vector("x", dtype="float64")

@@ -370,6 +370,7 @@ def test_state_of_soap_in_any_order_trains_on():
 
 
 @pytest.mark.parametrize("rule", [su.shampoo, pytest.param(su.soap, marks=pytest.mark.full)])
+@pytest.mark.long
 def test_a_gradient_that_is_no_number_is_no_error(rule, backend):
     """It is NaN in the parameter; or nothing, behind a gate."""
     bad = random(3, 3, seed=5)

@@ -258,6 +258,7 @@ def test_rosenbrock_in_few_evaluations(start):
     assert rosen(best.get_value()) < 1e-16 and rosen(x.get_value()) < 1e-16
 
 
+@pytest.mark.long
 def test_rosenbrock_on_every_backend(backend):
     """In one call, by a loop, and of two parameters."""
     x, y = shared(-1.2, "x"), shared(1.0, "y")

@@ -189,6 +189,7 @@ class Runs:
 
 
 @every_rule
+@pytest.mark.once
 def test_numbers(row):
     """Of both dtypes, and of both at once; with fixed and scheduled hyper-parameters, and with a shared one."""
     with pytensor.config.change_flags(floatX="float32"):
@@ -200,7 +201,7 @@ def test_numbers(row):
 
 
 def compiles_long(name, backend):
-    return backend != "JAX" and name not in ("sam", "adahessian", "gauss_newton", "lbfgs")
+    return backend != "JAX" and name not in ("sam", "lbfgs")
 
 
 @on_backends(LOSS_ROWS, (), compiles_long)

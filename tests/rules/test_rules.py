@@ -130,6 +130,7 @@ class Runs:
 
 
 @every_rule
+@pytest.mark.once
 def test_numbers(row):
     """Of every shape and dtype, with fixed and scheduled hyper-parameters, and with a shared rate."""
     runs = Runs(row)
