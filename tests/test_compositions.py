@@ -254,10 +254,19 @@ def test_some_on_every_rule(row):
     check(row, "float64", PYTHON, SOME)
 
 
+ADAM = next(row for row in ROWS if row.name == "adam")
+
+
 @pytest.mark.ci
-def test_on_every_backend(backend_and_dtype):
+@pytest.mark.long
+def test_all_on_every_backend(backend_and_dtype):
     backend, dtype = backend_and_dtype
-    check(next(row for row in ROWS if row.name == "adam"), dtype, backend)
+    check(ADAM, dtype, backend)
+
+
+@pytest.mark.ci
+def test_some_on_every_backend(backend):
+    check(ADAM, "float32", backend, SOME)
 
 
 @every_rule_once
