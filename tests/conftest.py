@@ -8,16 +8,14 @@ import tempfile
 import warnings
 from pathlib import Path
 
-flags = os.environ.get("PYTENSOR_FLAGS", "")
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # A lock lets one process at a time compile C into a folder, so each worker has a folder of its own.
     folder = f"compiledir_{worker}_%(short_platform)s-%(processor)s-%(python_version)s-%(python_bitwidth)s"
-    flags = f"compiledir_format={folder},{flags}"
-elif sys.platform == "linux" and shutil.which("g++"):
+    os.environ["PYTENSOR_FLAGS"] = ",".join([f"compiledir_format={folder}", os.environ.get("PYTENSOR_FLAGS", "")])
+elif sys.platform == "linux" and shutil.which("g++"):  # for the workers too, whose environment is this one
     compiled_once = tempfile.TemporaryDirectory(prefix="compiled_once_")
     os.environ["COMPILED_ONCE"] = compiled_once.name
-    flags = f"cxx={Path(__file__).with_name('g++')},{flags}"  # the workers' too, whose environment is this one
-os.environ["PYTENSOR_FLAGS"] = flags
+    os.environ["PYTENSOR_FLAGS"] = f"cxx={Path(__file__).with_name('g++')},{os.environ.get('PYTENSOR_FLAGS', '')}"
 
 import pytensor
 import pytest

@@ -103,7 +103,9 @@ def test_losses_are_finite_in_plain_python(optimizer, dtype):
     check(Mode("py", optimizer), dtype, {"float32": 1e-6, "float64": 1e-12}[dtype])
 
 
-@pytest.mark.parametrize("optimizer", [pytest.param("fast_compile", marks=[pytest.mark.ci, pytest.mark.long]), "fast_run"])
+@pytest.mark.parametrize(
+    "optimizer", [pytest.param("fast_compile", marks=[pytest.mark.ci, pytest.mark.long]), "fast_run"]
+)
 def test_losses_are_finite_in_every_mode_on_every_backend(optimizer, backend):
     mode = get_mode(backend)
     check(mode if optimizer == "fast_run" else Mode(mode.linker, optimizer), "float64", 1e-12, KINDS)
