@@ -42,7 +42,8 @@ class Problem(NamedTuple):
     """A loss of parameters; the inputs' data for each step; and for the rules that ask for them, what lies between.
 
     The outputs are those of the model, through which the loss depends on the parameters, and the divergence is that of
-    their distribution, of which the loss is the negative log-likelihood, from what it is now.
+    their distribution, of which the loss is the negative log-likelihood, from what it is now. The loss is a mean over
+    so many examples.
     """
 
     loss: pt.TensorVariable
@@ -52,6 +53,7 @@ class Problem(NamedTuple):
     lowest: float = 0.0
     inputs: tuple = ()
     data: tuple = ()
+    examples: int = 1
 
 
 def of_squares(z, params, scale):
@@ -91,7 +93,7 @@ def logistic(steps):
     loss = pt.softplus(-sign * z).mean() + 5e-4 * ((w**2).sum() + b**2)
     old = disconnected_grad(z)
     divergence = (pt.sigmoid(old) * (old - z) - pt.softplus(old) + pt.softplus(z)).mean()
-    return Problem(loss, [w, b], z, divergence, best.fun)
+    return Problem(loss, [w, b], z, divergence, best.fun, examples=len(x))
 
 
 def digits(steps):
@@ -114,7 +116,7 @@ def digits(steps):
     orders = [rng.permutation(len(images))[:1792].reshape(14, 128) for _ in range(-(-steps // 14))]
     batches = [(images[i], targets[i]) for order in orders for i in order]
     loss = -(y * log_p).sum(axis=1).mean()
-    return Problem(loss, params, z, divergence, inputs=(x, y), data=tuple(batches[:steps]))
+    return Problem(loss, params, z, divergence, inputs=(x, y), data=tuple(batches[:steps]), examples=len(images))
 
 
 PROBLEMS = {"quadratic": (quadratic, 1000), "rosenbrock": (rosenbrock, 1000), "logistic": (logistic, 300)}
@@ -140,7 +142,13 @@ def final_losses(rule, problem, steps, mode):
     problem = problem(steps)
     params, data = problem.params, problem.data or [()] * steps
     rate = pytensor.shared(1.0, name="learning_rate")
-    arguments = {"learning_rate": rate, "outputs": problem.outputs, "divergence": problem.divergence}
+    arguments = {
+        "learning_rate": rate,
+        "outputs": problem.outputs,
+        "divergence": problem.divergence,
+        "effective_sample_size": problem.examples,
+        "seed": 0,
+    }
     asked = {name: value for name, value in arguments.items() if name in signature(rule).parameters}
     rated = "learning_rate" in asked
     updates = rule(problem.loss, params, **asked)
