@@ -87,6 +87,17 @@ def rule_name(text):
     return text
 
 
+def name_of(choices, kind):
+    """A parser of one of the names."""
+
+    def parse(text):
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"no {kind} is called {text!r}. There are {', '.join(choices)}.")
+        return text
+
+    return parse
+
+
 def rule_and_rate(rates):
     """A parser of ``name`` or ``name=rate``; without a rate, that of the table, or the default of the rule."""
 

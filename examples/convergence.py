@@ -20,7 +20,16 @@ from typing import NamedTuple
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from common import ALL_RULES, MODES, add_backend_option, add_plot_option, new_figure, positive, save_figure
+from common import (
+    ALL_RULES,
+    MODES,
+    add_backend_option,
+    add_plot_option,
+    name_of,
+    new_figure,
+    positive,
+    save_figure,
+)
 from pytensor.gradient import disconnected_grad
 from rich.console import Console
 from rich.progress import track
@@ -201,15 +210,6 @@ def draw(results, file):
             image, ax=ax, location="bottom", pad=0.01, aspect=30, label="log₁₀ of the loss above the minimum"
         )
     save_figure(figure, file)
-
-
-def name_of(choices, kind):
-    def parse(text):
-        if text not in choices:
-            raise argparse.ArgumentTypeError(f"no {kind} is called {text!r}. There are {', '.join(choices)}.")
-        return text
-
-    return parse
 
 
 def main(argv=None):

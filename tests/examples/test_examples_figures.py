@@ -1,4 +1,4 @@
-"""The examples that draw: trajectories.py, textbook.py, decay.py, sparse_features.py and convergence.py."""
+"""The examples that draw: trajectories.py, textbook.py, decay.py, sparse_features.py, convergence.py, posterior.py."""
 
 import re
 from itertools import pairwise
@@ -18,7 +18,7 @@ FAST = "jax" if HAVE_JAX else "c"  # the backend that compiles the fastest
 
 @pytest.mark.ci
 @pytest.mark.parametrize(
-    "script", ["trajectories.py", "textbook.py", "decay.py", "sparse_features.py", "convergence.py"]
+    "script", ["trajectories.py", "textbook.py", "decay.py", "sparse_features.py", "convergence.py", "posterior.py"]
 )
 def test_help(script, tmp_path):
     output = run(script, "--help", folder=tmp_path)
@@ -193,11 +193,14 @@ def test_adagrad_beats_tuned_sgd_on_rare_features(tmp_path):
 
 @pytest.mark.ci
 def test_convergence(tmp_path):
-    """On the quadratic, gradient descent by hand; the logistic minimum is one; the state is as large as it is."""
+    """On the quadratic, gradient descent by hand; the logistic minimum is one; the state is as large as it is.
+
+    IVON comes near it by the number of examples that it is told, and only so.
+    """
     fast = "jax" if HAVE_JAX else "c"
-    options = ["--optimizers", "sgd", "adam", "--problems", "quadratic", "logistic", "--steps", "200"]
+    options = ["--optimizers", "sgd", "adam", "ivon", "--problems", "quadratic", "logistic", "--steps", "200"]
     output = run("convergence.py", "--backend", fast, *options, folder=tmp_path)
-    (name, quadratic, logistic, state), (other, _, adams, moments) = rows(output)
+    (name, quadratic, logistic, state), (other, _, adams, moments), (_, _, ivons, _) = rows(output)
     assert (name, other, state, moments) == ("sgd", "adam", "0.00", f"{(2 * 31 + 1) / 31:.2f}")
     spectrum, best = np.logspace(0, -4, 20), np.inf
     axes, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(20, 20)))
@@ -205,7 +208,7 @@ def test_convergence(tmp_path):
         x = (1 - rate * spectrum) ** 200 * (axes.T @ np.ones(20))
         best = min(best, 0.5 * (spectrum * x**2).sum())
     assert quadratic == f"{best:.1e} at 1"
-    assert all(0 <= float(cell.split()[0]) < 1e-3 for cell in (logistic, adams))  # of ln 2 at the start
+    assert all(0 <= float(cell.split()[0]) < 1e-3 for cell in (logistic, adams, ivons))  # of ln 2 at the start
     check_png(tmp_path / "convergence.png")
 
 
@@ -216,3 +219,59 @@ def test_convergence_of_rules_that_ask_for_outputs(tmp_path):
     output = run("convergence.py", "--backend", "jax" if HAVE_JAX else "c", *options, folder=tmp_path)
     ((name, height, _),) = rows(output)
     assert name == "levenberg_marquardt" and float(height) < 1e-20
+
+
+@pytest.mark.ci
+def test_posterior(tmp_path):
+    """What SGLD, and SGD with SWAG behind it, come to in the long run, by all data and by minibatches."""
+    speed, steps, batch_size = 0.3, 2000, 20
+    options = ["--methods", "sgld", "apply_swag", "--speeds", str(speed), "--steps", str(steps), "--runs", "64"]
+    output = run("posterior.py", *options, "--backend", FAST, folder=tmp_path)
+    check_png(tmp_path / "posterior.png")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4)) * [1.0, 0.8, 1.0, 0.5]
+    x[:, 1] += 0.6 * x[:, 0]
+    y = x @ [1.0, -1.0, 0.5, 2.0] + rng.normal(size=200)
+    P = x.T @ x + np.eye(4)
+    S, residuals = np.linalg.inv(P), y - x @ np.linalg.solve(P, x.T @ y)
+    rate, eye = speed / np.linalg.eigvalsh(P)[-1], np.eye(4)
+    A, slopes = eye - rate * P, x * residuals[:, None]
+
+    def in_the_long_run(injected, noise):
+        """The covariance of w ← w - rate (H w - e) + injected noise, with H and e of a minibatch if there is noise."""
+        C = S
+        for _ in range(2000):
+            of_curvature = np.einsum("ni,nj,n->ij", x, x, np.einsum("ni,ij,nj->n", x, C, x)) / 200
+            of_curvature -= x.T @ x @ C @ x.T @ x / 200**2
+            of_slopes = np.cov(slopes.T, bias=True)
+            C = A @ C @ A + injected * eye + noise * rate**2 * 200**2 / batch_size * (of_curvature + of_slopes)
+        return C
+
+    def expected(C, width=1.0):
+        """The error of the mean of the last three quarters of a run, and the ratios of the deviations."""
+        of_mean = np.linalg.solve(eye - A, C) * 2 - C
+        error = np.sqrt(np.mean(np.diag(of_mean) / np.diag(S)) / (0.75 * steps))
+        ratios = np.sqrt(width * np.diag(C) / np.diag(S))
+        return error, ratios.min(), ratios.max()
+
+    (name, *sgld), (other, *swag) = rows(output)
+    assert (name, other) == ("sgld", "apply_swag")
+    swag_width = 0.5 + 0.5 * 20 / 19  # the half of its deviations, of which there are 20
+    for cells, injected, noise, width in (
+        (sgld[:3], 2 * rate, 0, 1),
+        (sgld[3:], 2 * rate, 1, 1),
+        (swag[3:], 0, 1, swag_width),
+    ):
+        assert float(cells[0]) == speed
+        error, *ratios = expected(in_the_long_run(injected, noise), width)
+        assert float(cells[1]) == pytest.approx(error, abs=0.02)
+        assert [*map(float, cells[2].split(" to "))] == pytest.approx(ratios, abs=0.04)
+    assert swag[:3] == ["0.3", "0.00", "0.00 to 0.00"]  # without noise, it stands still
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("arguments", [["--methods", "slgd"], ["--steps", "30"]])
+def test_posterior_refuses(arguments, tmp_path):
+    done = start("posterior.py", *arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert f"argument {arguments[0]}" in done.stderr and "Traceback" not in done.stderr
