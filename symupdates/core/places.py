@@ -48,15 +48,15 @@ class Lookups:
     table : shared variable
     index : int64 vector
         The rows' numbers, from 0.
-    group, stands_for_all
-        For each, a number from 0 that those of the same row share; and whether it is the one that stands for these.
+    group : int64 vector
+        For each, a number that those of the same row share: from 0, and less than their number.
     """
 
     def __init__(self, several):
         self.several = several
         self.table = whole(several[0])
         self.index = joined([numbers(p) for p in several])
-        self.group, self.stands_for_all = groups(self.index)
+        self.group = pt.searchsorted(pt.sort(self.index), self.index)
 
     def flat(self, tensors):
         """Tensors, one of the shape of each lookup, as one with a row for each row."""
@@ -68,9 +68,7 @@ class Lookups:
             return [unflattened(x, self.several[0])]
         parts, begin = [], 0
         for p in self.several:
-            # Not a slice, of which JAX would have to know how long it is.
-            place = pt.cumsum(pt.cast(numbers(p) >= 0, "int64")) - 1
-            parts.append(unflattened(x[begin + place], p))
+            parts.append(unflattened(x[begin + places(numbers(p))], p))
             begin = begin + p.tag.symupdates.index.size
         return parts
 
@@ -83,8 +81,9 @@ class Lookups:
 
     def summed_once(self, grads):
         """The same where a lookup stands for all of its row, and zero elsewhere; of the shapes of the lookups."""
-        summed = self.summed(grads)
-        here = as_column(self.stands_for_all, summed)
+        summed, place = self.summed(grads), places(self.index)
+        stands_for_all = pt.eq(pt.set_subtensor(place[self.group], place)[self.group], place)
+        here = as_column(stands_for_all, summed)
         return self.split(pt.switch(here, summed, np.zeros((), summed.dtype)))
 
 
@@ -162,13 +161,9 @@ def numbers(p):
     return pt.maximum(pt.minimum(pt.switch(index < 0, index + n, index), n - 1), 0)
 
 
-def groups(index):
-    """For each element of a vector, the number of its group of equal ones, and whether it is the one that counts."""
-    order = pt.argsort(index)
-    ordered = index[order]
-    begins = pt.cast(pt.neq(ordered, pt.concatenate([ordered[:1] - 1, ordered[:-1]])), "int64")
-    back = pt.argsort(order)
-    return (pt.cumsum(begins) - 1)[back], begins[back]
+def places(numbers):
+    """0, 1, 2 …, as many as there are numbers; not a slice or range, of which JAX would have to know how long it is."""
+    return pt.cumsum(pt.cast(numbers >= 0, "int64")) - 1
 
 
 def as_column(vector, x):
