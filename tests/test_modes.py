@@ -197,15 +197,17 @@ def test_parameters_of_one_type_share_a_function(monkeypatch):
     )
     params = [pytensor.shared(np.full((2, 3), 1.0 + i), name=f"p{i}", shape=(2, 3)) for i in range(12)]
     params.append(pytensor.shared(np.ones(2), name="q", shape=(2,)))
+    params += [pytensor.shared(np.ones((3 + i, 4)), name=f"r{i}", shape=(3 + i, 4)) for i in range(3)]
     grads = [pt.tensor(shape=p.type.shape, dtype="float64") for p in params]
     updates = su.adam(grads, params, learning_rate=0.1)
     step = pytensor.function(grads, grads[0].sum(), updates=updates, mode=NUMBA_PER_PARAMETER)
-    assert len(compiled) == 1 + 2  # the rest, matrices, vectors
+    assert len(compiled) == 1 + 2  # the rest, matrices of any lengths, vectors
     held = [v.get_value(borrow=True) for v in updates if v.name != "adam/t"]
     step(*(p.get_value() for p in params))
     for v, old in zip(updates, held, strict=False):
         assert np.shares_memory(v.get_value(borrow=True), old), f"{v} is not updated in place"
     np.testing.assert_allclose(params[0].get_value(), np.full((2, 3), 0.9), rtol=1e-7)
+    np.testing.assert_allclose(params[-1].get_value(), np.full((5, 4), 0.9), rtol=1e-7)
 
 
 @pytest.mark.ci

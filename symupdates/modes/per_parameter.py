@@ -15,6 +15,7 @@ from pytensor.link.numba.linker import NumbaLinker
 from pytensor.link.utils import raise_with_op
 from pytensor.scalar import ScalarType
 from pytensor.tensor.elemwise import Elemwise
+from pytensor.tensor.type import TensorType
 
 from symupdates.modes.threads import checked, usable
 
@@ -32,8 +33,8 @@ class PerParameterNumbaLinker(NumbaLinker):
     The linker makes one function of a graph, and what LLVM takes for it grows with more than the square of the arrays
     that go in and out: minutes for a hundred parameters. A loop that changes a parameter and its state in place is here
     a function of its own, called after what it depends on and before what reads its results, such as the sum of a
-    penalty's squares, with which PyTensor fuses it. Parameters of the same type that are trained by the same rule share
-    it. A large array is cut into slices that threads share.
+    penalty's squares, with which PyTensor fuses it. Parameters of the same dtype and number of axes that are trained by
+    the same rule share it, whatever their lengths. A large array is cut into slices that threads share.
 
     From PyTensor 3.3 on, so is a loop that makes a number of what these loops read, as for the norm of the gradients;
     and each branch of a condition, which is compiled when it is first taken.
@@ -72,11 +73,25 @@ class PerParameterNumbaLinker(NumbaLinker):
             if isinstance(node.op, LazyIfElse):
                 add(node, self.compile_branches(node, **storages), node.inputs, node.outputs)
                 return
-            kind = (node.op, *(v.type for v in node.inputs))
-            if kind not in functions:
-                function, key = numba_funcify_ensure_cache(node.op, node=node, **storages)
-                functions[kind if key else node] = self.compile_loop(function, key, node)
-            add(node, functions[kind if kind in functions else node], node.inputs, node.outputs)
+            add(node, function_of(node), node.inputs, node.outputs)
+
+        def function_of(node):
+            is_cut = may_be_cut(node)
+            kind = (node.op, is_cut, *(compiled_as(v.type, node.op) for v in node.inputs))
+            if kind in functions:
+                return functions[kind]
+            loop, key = numba_funcify_ensure_cache(node.op, node=node, **storages)
+            if key is None:
+                return compile_loop(loop, key, node, is_cut)
+            if (key, is_cut) not in functions:  # that of PyTensor's cache: what has the same is the same code
+                functions[key, is_cut] = compile_loop(loop, key, node, is_cut)
+            functions[kind] = functions[key, is_cut]
+            return functions[kind]
+
+        def compile_loop(loop, key, node, is_cut):
+            if is_cut:
+                return in_pieces(without_the_lock(loop, key), node, self.threads)
+            return self.compile_whole(loop, key)
 
         unchanged = [v for v in fgraph.outputs if v.owner is None]
         for place, nodes in enumerate(by_stage):
@@ -101,13 +116,6 @@ class PerParameterNumbaLinker(NumbaLinker):
         thunk.lazy = False
         return [thunk], [by_stage[1][0]], calls[0][1]
 
-    def compile_loop(self, function, key, node):
-        shape = node.outputs[0].type.shape
-        small = None not in shape and prod(shape) < 2 * PIECE
-        if small or not isinstance(node.op, Elemwise) or len(node.op.destroy_map) < len(node.outputs):
-            return self.compile_whole(function, key)
-        return in_pieces(without_the_lock(function, key), node, self.threads)
-
     def compile_whole(self, function, key):
         """As PyTensor does; but without its cache, what it has of a node is not to be compiled by itself."""
         return self.jit_compile((function, key)) if hasattr(function, "py_func") else without_the_lock(function, key)
@@ -121,6 +129,25 @@ class PerParameterNumbaLinker(NumbaLinker):
             return self.compile_whole(*numba_funcify_ensure_cache(branch, node=node, **storages))
 
         return lambda condition, *xs: compiled(node.op.true_branch if condition else node.op.false_branch)(*xs)
+
+
+def compiled_as(type_, op):
+    """What the code of a loop depends on, of the type of an input: the lengths of its axes are read when it is called.
+
+    PyTensor's loops that gather and reduce have graphs of their own, with the types in them.
+    """
+    is_plain = isinstance(op, Elemwise) and isinstance(type_, TensorType)
+    return (type_.dtype, type_.broadcastable) if is_plain else type_
+
+
+def may_be_cut(node):
+    """Whether it is a loop all of whose results are in place, over arrays that may be large."""
+    shape = node.outputs[0].type.shape
+    return (
+        isinstance(node.op, Elemwise)
+        and len(node.op.destroy_map) == len(node.outputs)
+        and (None in shape or prod(shape) >= 2 * PIECE)
+    )
 
 
 def without_the_lock(function, key):
