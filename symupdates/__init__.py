@@ -62,6 +62,7 @@ from symupdates.rules.second_order import adahessian, barzilai_borwein, esgd, so
 from symupdates.rules.sgd import asgd, heavy_ball, momentum, nesterov_momentum, optimistic_gradient, qhm, sgd
 from symupdates.rules.signs import lion, rprop, sign_sgd, signum
 from symupdates.rules.variational import ivon
+from symupdates.rules.zeroth_order import mezo, spsa
 
 # Public too, but not in __all__: a star import, as of lasagne.updates, is not to hide the names load, save or reset.
 from symupdates.state import hyperparameters as hyperparameters
@@ -195,6 +196,8 @@ __all__ = [
     "gauss_newton",
     "levenberg_marquardt",
     "natural_gradient",
+    "spsa",
+    "mezo",
     # gradient transforms: gradients → gradients; more in symupdates.gradients
     "total_norm_constraint",
     # update transforms: updates dict → updates dict

@@ -532,21 +532,27 @@ def exponential_decay(
 
 
 @makes_schedule
-def inverse_time_decay(initial: Number, rate: Number, steps: Number = 1, staircase: bool = False) -> Formula:
-    r"""In inverse proportion to the time, gradually or at once.
+def inverse_time_decay(
+    initial: Number, rate: Number, steps: Number = 1, staircase: bool = False, power: Number = 1.0
+) -> Formula:
+    r"""In inverse proportion to the time, or to a power of it, gradually or at once.
 
-    .. math:: \eta_t = \frac{\eta_0}{1 + r\, t/n} \quad\text{or}\quad \frac{\eta_0}{1 + r \lfloor t/n \rfloor}
+    .. math:: \eta_t = \frac{\eta_0}{(1 + r\, t/n)^p} \quad\text{or}\quad
+        \frac{\eta_0}{(1 + r \lfloor t/n \rfloor)^p}
 
     Parameters
     ----------
     initial : number or scalar variable
-        The first value :math:`\eta_0`, in units of the hyper-parameter; it is halved after :math:`n/r` steps.
+        The first value :math:`\eta_0`, in units of the hyper-parameter; by default, it is halved after :math:`n/r`
+        steps.
     rate : number or scalar variable
         The rate :math:`r`, positive.
     steps : whole number or scalar variable
         The steps :math:`n` for which the rate stands, at least 1.
     staircase : bool
         Change every `steps` steps only, all at once.
+    power : number or scalar variable
+        The power :math:`p`, positive. Stochastic approximation converges with a rate of a power above 1/2, up to 1.
 
     Returns
     -------
@@ -556,13 +562,17 @@ def inverse_time_decay(initial: Number, rate: Number, steps: Number = 1, stairca
     Notes
     -----
     keras: ``InverseTimeDecay(initial, steps, rate, staircase)``. torch has it as the ``lr_decay`` of its Adagrad.
+    Neither has the power.
+
+    A step size :math:`a/(b + t)^p` is ``inverse_time_decay(a / b**p, rate=1.0, steps=b, power=p)``.
     """
     (initial,) = numbers("inverse_time_decay", initial=initial)
     (rate,) = numbers("inverse_time_decay", above=0, rate=rate)
+    (power,) = numbers("inverse_time_decay", above=0, power=power)
     (steps,) = counts("inverse_time_decay", steps=steps)
     flag("inverse_time_decay: staircase", staircase)
     return lambda step, xp: (
-        initial / (1 + rate * (ratio(step // steps, 1, xp) if staircase else ratio(step, steps, xp)))
+        initial / (1 + rate * (ratio(step // steps, 1, xp) if staircase else ratio(step, steps, xp))) ** power
     )
 
 

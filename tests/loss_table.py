@@ -32,7 +32,7 @@ class LossRow:
     of_outputs
         Those that are of the model: a function of its outputs, the z = Ax - b of :class:`oracles.loss.Loss`.
     owner
-        The rule in whose name the state is kept.
+        The rule in whose name the state of parameters is kept, if it is another.
     order
         As in :class:`table.Row`.
     same
@@ -67,12 +67,17 @@ class LossRow:
 
 
 HEAVY_BALL = {"learning_rate": 0.0625, "momentum": 0.75}
-ON_MOMENTUM = {
-    "structure": {"optimizer": symupdates.momentum(**HEAVY_BALL)},
-    "told": HEAVY_BALL,
-    "owner": "momentum",
-    "order": "params first",
-}
+
+
+def on_momentum(learning_rate=0.0625, **structure):
+    """What a row has of a rule that gives another one its gradients."""
+    hyper = HEAVY_BALL | {"learning_rate": learning_rate}
+    return {
+        "structure": {"optimizer": symupdates.momentum(**hyper), **structure},
+        "told": hyper | structure,
+        "owner": "momentum",
+        "order": "params first",
+    }
 
 
 def bernoulli_divergence(z):
@@ -82,8 +87,8 @@ def bernoulli_divergence(z):
 
 
 LOSS_ROWS = [
-    LossRow(symupdates.sam, oracles.sam, {"rho": 0.25}, ("param", "velocity"), **ON_MOMENTUM),
-    LossRow(symupdates.asam, oracles.asam, {"rho": 0.75, "eta": 0.125}, ("param", "velocity"), **ON_MOMENTUM),
+    LossRow(symupdates.sam, oracles.sam, {"rho": 0.25}, ("param", "velocity"), **on_momentum()),
+    LossRow(symupdates.asam, oracles.asam, {"rho": 0.75, "eta": 0.125}, ("param", "velocity"), **on_momentum()),
     LossRow(symupdates.nag, oracles.nag, HEAVY_BALL, ("velocity", "param")),
     LossRow(symupdates.extragradient, oracles.extragradient, {"learning_rate": 0.125}, ("param",)),
     *(
@@ -163,6 +168,22 @@ LOSS_ROWS = [
         {"learning_rate": 0.25, "beta1": 0.75, "beta2": 0.9375, "epsilon": 0.0625, "minimum": 1.0},
         ("d", "v", "param"),
         whole=("loss", "gamma", "t"),
+    ),
+    LossRow(
+        symupdates.spsa,
+        oracles.spsa,
+        {"perturbation": 0.125},
+        ("param", "velocity"),
+        whole=("rng",),
+        **on_momentum(2.0**-8, seed=7),
+    ),
+    LossRow(
+        symupdates.mezo,
+        oracles.mezo,
+        {"perturbation": 0.125},
+        ("param", "velocity"),
+        whole=("rng",),
+        **on_momentum(2.0**-8, seed=7),
     ),
     LossRow(
         symupdates.lbfgs,

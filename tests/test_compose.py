@@ -37,6 +37,7 @@ from symupdates import (
     sam,
     schedules,
     sgd,
+    spsa,
     total_norm_constraint,
 )
 
@@ -187,6 +188,7 @@ def test_optimizers_that_return_something_else(problem):
         (line_search(idle), "line_search: optimizer"),
         (sam(optimizer=idle), "sam: optimizer"),
         (asam(optimizer=idle), "asam: optimizer"),
+        (spsa(optimizer=idle), "spsa: optimizer"),
         (muon(others=idle), "muon: others"),
     ]:
         with pytest.raises(TypeError, match=rf"{name}, idle, returned \[.*; the optimizer must return a dict"):

@@ -183,6 +183,7 @@ def test_which_rules_are_refused(name, shape):
         symupdates.accumulate(symupdates.sgd(learning_rate=0.1)),
         symupdates.mechanic(symupdates.sgd(learning_rate=0.1)),
         symupdates.sam(optimizer=symupdates.sgd(learning_rate=0.1)),
+        symupdates.spsa(),
         symupdates.nag(),
         symupdates.extragradient(),
         symupdates.lbfgs(),

@@ -55,7 +55,7 @@ EVERY = [
     exponential_decay(0.3, 0.9, 10, staircase=True, final=0.1),
     exponential_decay(0.3, 1.1, 10, final=0.5),
     inverse_time_decay(0.3, 0.1, 7),
-    inverse_time_decay(0.3, 0.1, 7, staircase=True),
+    inverse_time_decay(0.3, 0.1, 7, staircase=True, power=0.602),
     inverse_sqrt_decay(0.3, 7),
     cosine_decay(0.3, 49, final=0.01, exponent=0.7),
     cosine_restarts(0.3, 10, decay=0.9, final=0.01),
@@ -167,6 +167,10 @@ def test_late_steps_against_decimals(step):
         step_decay(0.3, 1000, 0.99999)(step), exactly(lambda a, r, t: a * r ** (t // 1000), 0.3, 0.99999, step)
     )
     assert_close(inverse_time_decay(0.3, 0.1)(step), exactly(lambda a, r, t: a / (1 + r * t), 0.3, 0.1, step))
+    assert_close(
+        inverse_time_decay(0.3, 0.1, power=0.602)(step),
+        exactly(lambda a, r, t, p: a / (1 + r * t) ** p, 0.3, 0.1, step, "0.602"),
+    )
     assert_close(inverse_sqrt_decay(0.3)(step), exactly(lambda a, t: a / (1 + t).sqrt(), 0.3, step))
     assert_close(cyclic(0, 1, 1001)(step), exactly(lambda t: 1 - abs(t % 2002 / 1001 - 1), step))
     assert_close(cosine_restarts(1, 1001, 1)(step), (1 + np.cos(np.pi * (step % 1001) / 1001)) / 2)
@@ -325,7 +329,7 @@ def test_shared_arguments(dtype, floatx):
         yield piecewise_interpolated([count, 20], [value, 0.3, value], kind="cosine")
         yield polynomial_decay(value, 0.1, count, power=value)
         yield exponential_decay(0.3, value, count, final=value)
-        yield inverse_time_decay(0.3, value, count)
+        yield inverse_time_decay(0.3, value, count, power=value)
         yield inverse_sqrt_decay(value, count)
         yield cosine_decay(value, count)
         yield cosine_restarts(value, count, decay=0.3)
@@ -474,6 +478,7 @@ def test_copies_of_shared_variables():
         (lambda: exponential_decay(0.1, 1.5, 10, final=0.05), ValueError, "does not lead to 0.05; change the rate"),
         (lambda: exponential_decay(0.1, 1, 10, final=0.05), ValueError, "does not lead"),
         (lambda: inverse_time_decay(0.1, -1), ValueError, "rate must be finite and above 0"),
+        (lambda: inverse_time_decay(0.1, 1, power=0), ValueError, "power must be finite and above 0"),
         (lambda: cosine_restarts(0.1, 10, 0.5), ValueError, "multiplier must be at least 1, but it is 0.5"),
         (lambda: cosine_restarts(0.1, 10, pt.dscalar()), TypeError, "multiplier must be a number"),
         (lambda: one_cycle(0.1, 10, kind="cos"), ValueError, "kind must be one of 'cosine', 'linear', not 'cos'"),

@@ -36,7 +36,7 @@ from symupdates.core.norms import norm, rescaled
 from symupdates.core.optimizers import called, check_optimizer
 from symupdates.core.parameters import get_or_compute_grads, require_loss
 from symupdates.core.state import StateTag, is_state
-from symupdates.core.step import Step, extend, prepare
+from symupdates.core.step import Step, extend, prepare, prepare_of_values
 from symupdates.core.types import astype, inner, like, renewed, total
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "like",
     "norm",
     "prepare",
+    "prepare_of_values",
     "renewed",
     "require_loss",
     "rescaled",

@@ -194,8 +194,8 @@ def compute_grads(loss_or_grads, params):
     return grads
 
 
-def check_loss(name, loss, otherwise=""):
-    """Refuse what cannot be differentiated."""
+def check_loss(name, loss, otherwise="", differentiable=True):
+    """Refuse what cannot be differentiated; or, unless that is asked for, what has no value to go by."""
     if not (isinstance(loss, Variable) and isinstance(loss.type, DenseTensorType)):
         raise TypeError(f"{name} must be a scalar tensor variable{otherwise}; got {loss!r}.")
     if loss.ndim != 0:
@@ -203,8 +203,20 @@ def check_loss(name, loss, otherwise=""):
             f"{name} must be a scalar, but {loss} has {loss.ndim} dimension(s); reduce it, with loss.mean() or "
             f"loss.sum(){otherwise}."
         )
-    if not loss.dtype.startswith("float"):
-        raise TypeError(f"{name} must be real and continuous, but {loss} has dtype {loss.dtype}.")
+    kinds, right = ("f", "real and continuous") if differentiable else ("fiub", "real")
+    if np.dtype(loss.dtype).kind not in kinds:
+        raise TypeError(f"{name} must be {right}, but {loss} has dtype {loss.dtype}.")
+
+
+def check_reaches(loss, params):
+    """Refuse parameters that no value of the loss is computed from."""
+    read = set(ancestors([loss]))
+    unread = [name for name, p in zip(parameter_names(params), params, strict=True) if p not in read]
+    if unread:
+        raise ValueError(
+            f"the loss does not depend on {', '.join(unread)}: take them out of params, or look in the loss for "
+            "another variable in their place."
+        )
 
 
 def check_grads(grads, params, names):

@@ -14,7 +14,9 @@ from symupdates.core.checks import check_updates
 from symupdates.core.hyper import GradientTag, RateTag, resolve
 from symupdates.core.names import free_name, parameter_names
 from symupdates.core.parameters import (
+    check_loss,
     check_params,
+    check_reaches,
     compute_grads,
     gradient_of,
     is_parameter,
@@ -22,6 +24,7 @@ from symupdates.core.parameters import (
     mark_as_parameters,
     only_whole,
     untrainable,
+    whole_params,
 )
 from symupdates.core.places import AtRows, Lookups, Whole, whole, written
 from symupdates.core.program import key_names, moved
@@ -61,6 +64,28 @@ def prepare(rule, loss_or_grads, params, **hyper):
     for p, g in zip(places, grads, strict=True):
         g.tag.symupdates = GradientTag(p)
     return Step(rule, list(places), grads, hyper, places=places)
+
+
+def prepare_of_values(rule, loss, params, **hyper):
+    """Begin a rule that knows its loss by values: nothing is differentiated, and nothing need be differentiable.
+
+    Parameters
+    ----------
+    rule, params, **hyper
+        As for :func:`prepare`; rows of a table are refused.
+    loss : scalar tensor variable
+        The loss, of any real dtype.
+
+    Returns
+    -------
+    Step
+        Iterates over ``(parameter, parameter, hyper-parameters)``: there is no gradient.
+    """
+    params = whole_params(rule, params)
+    check_loss("the loss", loss, differentiable=False)
+    check_reaches(loss, params)
+    mark_as_parameters(params)
+    return Step(rule, params, params, hyper)
 
 
 def by_table(params, grads):
@@ -257,8 +282,11 @@ class Step:
         dict
             For each parameter the gradient there.
         """
-        there = {p: like(p, value) for p, value in points.items()}
-        return dict(zip(self.params, replaced(self._companions, there), strict=True))
+        return dict(zip(self.params, self.at(points, self._companions), strict=True))
+
+    def at(self, points, expressions):
+        """Expressions where parameters have other values: a list. See :meth:`gradients_at`."""
+        return replaced(expressions, {p: like(p, value) for p, value in points.items()})
 
     def rate(self, value):
         """Call a variable, which the next values are computed with, the rate at which the parameters move.

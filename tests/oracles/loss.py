@@ -84,6 +84,35 @@ def extragradient(x, losses, learning_rate=1e-3):
         x = moved(x, (yield {"param": x}))
 
 
+# --- Values only ------------------------------------------------------------------------------------------------------
+
+
+def spsa(x, losses, perturbation=0.01, seed=None, learning_rate=1e-3, momentum=0.0):
+    """Spall (1998), Implementation of the simultaneous perturbation algorithm, steps 2 to 4; then momentum."""
+    v = np.zeros_like(x)
+    for t, f in enumerate(losses):
+        c, delta = at(perturbation, t), signs(seed, t)
+        y_plus, y_minus = f.value(x + c * delta), f.value(x - c * delta)
+        g_hat = (y_plus - y_minus) / (2 * c) * np.array([1 / delta_i for delta_i in delta])
+        v = momentum * v - learning_rate * g_hat
+        x = x + v
+        x = moved(x, (yield {"param": x, "velocity": v, "rng": rng_after(seed, t + 1)}))
+
+
+def mezo(x, losses, perturbation=1e-3, seed=None, learning_rate=1e-3, momentum=0.0):
+    """Malladi et al. (2023), MeZO, algorithm 1: the parameters are moved there, to the other side and back."""
+    v = np.zeros_like(x)
+    for t, f in enumerate(losses):
+        epsilon, z = at(perturbation, t), normals(seed, t)
+        loss_plus = f.value(x := x + epsilon * z)
+        loss_minus = f.value(x := x - 2 * epsilon * z)
+        x = x + epsilon * z
+        projected_grad = (loss_plus - loss_minus) / (2 * epsilon)
+        v = momentum * v - learning_rate * projected_grad * z
+        x = x + v
+        x = moved(x, (yield {"param": x, "velocity": v, "rng": rng_after(seed, t + 1)}))
+
+
 # --- Curvature --------------------------------------------------------------------------------------------------------
 
 
@@ -124,8 +153,8 @@ def random_words(seed, t, sizes=SIZES):
     return np.array(words, dtype="float64").T
 
 
-def signs(seed, t):
-    return np.where(random_words(seed, t)[0] < 2**31, 1.0, -1.0)
+def signs(seed, t, sizes=SIZES):
+    return np.where(random_words(seed, t, sizes)[0] < 2**31, 1.0, -1.0)
 
 
 def normals(seed, t, sizes=SIZES):

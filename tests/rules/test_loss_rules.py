@@ -57,10 +57,10 @@ def call(row, params, batch, **hyper):
 
 def by_slot(row, updates, params):
     """The variables of each slot: one for each parameter, or for what belongs to the rule as a whole, one."""
-    owner = row.owner or row.name
+    owners = {row.name, row.owner}
     found = {slot: [] for slot in row.keys} | {"param": list(params)}
     for v in updates:
-        if is_state(v) and v.tag.symupdates.rule == owner:
+        if is_state(v) and v.tag.symupdates.rule in owners:
             found.setdefault(v.tag.symupdates.slot, []).append(v)
     return {slot: found[slot] for slot in (*row.keys, *row.whole)}
 
@@ -101,11 +101,14 @@ class Case:
 
 
 class RoundedLoss(Loss):
-    """A loss whose gradient is rounded."""
+    """A loss whose value and gradient are rounded."""
 
     def __init__(self, loss, rng):
         super().__init__(loss.A, loss.b)
         self.rng = rng
+
+    def value(self, x):
+        return rounded(super().value(x), self.rng)
 
     def gradient(self, x):
         return rounded(super().gradient(x), self.rng)
@@ -247,11 +250,11 @@ def test_keys(row):
     given = list(params)
     updates = call(row, params, new_batch("float32"))
     assert type(updates) is OrderedDict and params == given
-    owner = row.owner or row.name
     expected = [(p, f"{p.name}/", slot) for p in params for slot in row.keys]
     if row.order == "params first":
         expected.sort(key=lambda entry: entry[2] != "param")
     expected += [(None, "", slot) for slot in row.whole]
+    owners = {None: row.name} | dict.fromkeys(params, row.owner or row.name)
     assert len(updates) == len(expected)
     for (key, value), (p, name, slot) in zip(updates.items(), expected, strict=True):
         assert isinstance(key, SharedVariable)
@@ -259,8 +262,8 @@ def test_keys(row):
         if slot == "param":
             assert key is p and not is_state(key)
         else:
-            assert key.name == f"{name}{owner}/{slot}"
-            assert key.tag.symupdates[:3] == (owner, slot, p)
+            assert key.name == f"{name}{owners[p]}/{slot}"
+            assert key.tag.symupdates[:3] == (owners[p], slot, p)
             if p is not None and key.ndim == p.ndim and key.dtype == p.dtype:
                 assert key.type == p.type
     again = call(row, params, new_batch("float32"))
