@@ -195,6 +195,26 @@ def test_optimizers_that_return_something_else(problem):
             optimizer(loss, params)
 
 
+def test_a_rule_by_hand_advances_what_its_gradients_read():
+    """The noise before it, the schedule of a rule around it, the directions of an estimate: as before any rule."""
+
+    def by_hand(loss_or_grads, params):
+        return {p: p - 0.5 * g for p, g in zip(params, loss_or_grads, strict=True)}
+
+    noise = gradients.add_noise(seed=1)
+    radius = schedules.linear(0.1, 0.2, 10)
+    p = pytensor.shared(np.ones(2), name="p")
+    for around, names in (
+        (lambda rule: chain(noise, rule), ["p", "add_noise/rng"]),
+        (lambda rule: chain(noise, partition((..., rule))), ["p", "add_noise/rng"]),
+        (lambda rule: sam(rho=radius, optimizer=rule), ["p", "sam/t"]),
+        (lambda rule: spsa(seed=1, optimizer=rule), ["p", "spsa/rng"]),
+    ):
+        for rule in (by_hand, sgd()):
+            updates = around(rule)((p**2).sum(), [p])
+            assert [v.name for v in updates] == names
+
+
 # --- Copies -----------------------------------------------------------------------------------------------------------
 
 OPTIMIZERS = [

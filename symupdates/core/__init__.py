@@ -20,10 +20,10 @@ one, and its bias correction undoes just what its weights did.
 
 The rooms, each of which uses those before it only: :mod:`~symupdates.core.arguments`, what an unknown argument was
 meant to be; :mod:`~symupdates.core.depth`, graphs that are too deep; :mod:`~symupdates.core.awaits`, calls without
-data; :mod:`~symupdates.core.checks`, what may be given; :mod:`~symupdates.core.optimizers`, functions that users give
-to be called; :mod:`~symupdates.core.types`, casts and shapes; :mod:`~symupdates.core.replace`, variables in the place
-of others; :mod:`~symupdates.core.norms`, norms of every finite tensor; :mod:`~symupdates.core.places`, whole variables
-and rows of tables; :mod:`~symupdates.core.state`, the variables kept beside the parameters;
+data; :mod:`~symupdates.core.checks`, what may be given; :mod:`~symupdates.core.types`, casts and shapes;
+:mod:`~symupdates.core.replace`, variables in the place of others; :mod:`~symupdates.core.norms`, norms of every finite
+tensor; :mod:`~symupdates.core.places`, whole variables and rows of tables; :mod:`~symupdates.core.state`, the variables
+kept beside the parameters; :mod:`~symupdates.core.optimizers`, functions that users give to be called;
 :mod:`~symupdates.core.parameters`, their checks and gradients; :mod:`~symupdates.core.selectors`, which of them are
 meant; :mod:`~symupdates.core.hyper`, hyper-parameters, and
 :mod:`~symupdates.core.ranges`, what numbers they may be; :mod:`~symupdates.core.step`, which puts them together.

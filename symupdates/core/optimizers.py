@@ -7,6 +7,7 @@ from pytensor.graph.basic import Variable
 
 from symupdates.core.awaits import in_words
 from symupdates.core.checks import check_updates, raised_by
+from symupdates.core.state import closed
 
 
 def check_optimizer(name, optimizer):
@@ -27,7 +28,8 @@ def called(name, function, data, *args, kind="optimizer", **kwargs):
     data, *args, **kwargs
         What it is called with: gradients, or whatever its kind takes first, and the rest.
     kind : str
-        A ``gradient transform`` returns a gradient for each one in `data`; all others return a dict.
+        A ``gradient transform`` returns a gradient for each one in `data`; all others return a dict, which is closed
+        here: one written by hand does not know what advances in the gradients that it was given.
     """
     with raised_by(f"{name}, {in_words(function)}"):
         result = function(data, *args, **kwargs)
@@ -38,9 +40,10 @@ def called(name, function, data, *args, kind="optimizer", **kwargs):
         is_right, right = isinstance(result, dict), "a dict of variables and their next values"
     if not is_right:
         raise TypeError(f"{name}, {in_words(function)}, returned {result!r}; the {kind} must return {right}.")
-    if kind != "gradient transform":
-        check_updates(f"{name}, {in_words(function)}", result)
-    return result
+    if kind == "gradient transform":
+        return result
+    check_updates(f"{name}, {in_words(function)}", result)
+    return closed(result, {v.name for v in result})
 
 
 def is_tensor(x):

@@ -10,7 +10,9 @@ import numpy as np
 import pytensor
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import graph_inputs
 
+from symupdates.core.names import free_name
 from symupdates.core.types import like
 
 GROUPS = ContextVar("groups", default=())  # that the rule at hand is called for, the outermost first
@@ -108,6 +110,25 @@ def is_state(variable):
 def advances(variable):
     """Whether a variable is state that advances by itself."""
     return is_state(variable) and variable.tag.symupdates.next_value is not None
+
+
+def closed(updates, taken):
+    """An updates dict with all state that advances by itself, and that its expressions read: last, counts at the end.
+
+    Parameters
+    ----------
+    updates : dict
+    taken : set of str
+        Names that are taken: of the state that is added, those that it has then are added.
+    """
+    updates = OrderedDict(updates)
+    unread = updates.values()
+    while found := [v for v in dict.fromkeys(graph_inputs(unread)) if advances(v) and v not in updates]:
+        for variable in sorted(found, key=lambda v: v.tag.symupdates.slot == "t"):
+            variable.name = free_name(variable.name, taken)
+            updates[variable] = variable.tag.symupdates.next_value
+        unread = [updates[variable] for variable in found]
+    return updates
 
 
 def mark_as_stand_in(variable, stands_in=True):

@@ -30,7 +30,7 @@ from symupdates.core.places import AtRows, Lookups, Whole, whole, written
 from symupdates.core.program import key_names, moved
 from symupdates.core.replace import replaced
 from symupdates.core.selectors import select
-from symupdates.core.state import Call, StateTag, advance, advances, is_state, mark_as_stand_in, new_clock, new_state
+from symupdates.core.state import Call, StateTag, advance, closed, is_state, mark_as_stand_in, new_clock, new_state
 from symupdates.core.types import astype, is_cast, largest_dtype, like, total
 
 try:
@@ -384,13 +384,7 @@ class Step:
             return OrderedDict()
         for variable in of_rule:
             updates.move_to_end(variable)
-        unread = updates.values()
-        while found := [v for v in dict.fromkeys(graph_inputs(unread)) if advances(v) and v not in updates]:
-            for variable in sorted(found, key=lambda v: v.tag.symupdates.slot == "t"):
-                variable.name = free_name(variable.name, self._taken)
-                updates[variable] = variable.tag.symupdates.next_value
-            unread = [updates[variable] for variable in found]
-        return updates
+        return closed(updates, self._taken)
 
     def _refuse_unless_by_element(self, variable, value):
         """Refuse what a rule computes of rows, unless each element is computed of the same element."""

@@ -138,15 +138,15 @@ def test_spalls_gains_where_values_are_noisy():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_jumping_loss_on_every_backend(backend, dtype):
     """The number of examples on the wrong side of a line, in one call of many steps."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(64, 2)).astype(dtype)
-    wrong = pt.neq(pt.dot(x, w := shared([1.0, 1.0], "w", dtype)) > 0, x[:, 0] > x[:, 1]).sum()
+    x = np.random.default_rng(0).normal(size=(64, 2)).astype(dtype)
+    is_above = x[:, 0] > x[:, 1]
+    w = shared([1.0, 1.0], "w", dtype)
+    wrong = pt.neq(pt.dot(x, w) > 0, is_above).sum()
     updates = su.spsa(wrong, [w], perturbation=0.5, samples=2, seed=1, optimizer=su.sgd(learning_rate=0.03125))
-    before = wrong.eval()
+    assert np.sum((x @ w.get_value() > 0) != is_above) > 20
     _, looped = su.loop(None, updates, n_steps=40)
     pytensor.function([], [], updates=looped, mode=backend)()
-    after = wrong.eval()
-    assert before > 20 and after <= 2 and w.get_value().dtype == dtype
+    assert np.sum((x @ w.get_value() > 0) != is_above) <= 2 and w.get_value().dtype == dtype
 
 
 # --- With the rest ----------------------------------------------------------------------------------------------------
@@ -175,6 +175,14 @@ def test_a_reset_draws_the_same_again():
     p.set_value([1.0, 2.0])
     train(updates, 3)
     np.testing.assert_array_equal(p.get_value(), first)
+
+
+def test_around_a_rule_by_hand():
+    """It is known what the parameter is, and what is only updated beside it; and the directions go on."""
+    p, seen = shared([1.0]), shared(0.0, "seen")
+    by_hand = su.spsa(seed=4, optimizer=lambda grads, params: {params[0]: params[0] - grads[0], seen: seen + 1})
+    updates = su.apply_ema(by_hand(p.sum(), [p]), decay=0.5)
+    assert [v.name for v in updates] == ["p", "seen", "spsa/rng", "p/ema/average", "ema/t"]
 
 
 def test_groups_and_windows_are_inside():
