@@ -5,6 +5,7 @@ import signal
 import warnings
 
 import numpy as np
+import pytensor
 import pytest
 
 import symupdates
@@ -15,6 +16,7 @@ with warnings.catch_warnings(action="ignore"):
 theirs = importlib.import_module("pymc.variational.updates")
 of_pymc = importlib.import_module("symupdates.pymc")
 stationary = importlib.import_module("symupdates.pymc.stationary")
+variational = importlib.import_module("symupdates.pymc.variational")
 
 QUICK = symupdates.partition(("^mu$", symupdates.sgd(learning_rate=0.01)), (..., symupdates.adam(learning_rate=0.05)))
 QUIET = {"random_seed": 1, "progressbar": False, "compile_kwargs": {"mode": "FAST_COMPILE"}}
@@ -32,7 +34,7 @@ def autoregression(n, phi):
     return x
 
 
-@pytest.mark.parametrize(("n", "phi"), [(64, -0.5), (65, 0.5), (1000, 0.9)])
+@pytest.mark.parametrize(("n", "phi"), [(64, -0.5), (67, 0.5), (1000, 0.9)])
 def test_diagnostics_equal_arviz(n, phi):
     x = autoregression(n, phi)
     columns = [np.stack([c[: n // 2], c[-(n // 2) :]]) for c in x.T]  # of two chains, without the one in the middle
@@ -70,6 +72,168 @@ def test_blocks_have_the_mean_of_what_is_in_them(n):
     expected = x[: whole * length].reshape(whole, length, 2).mean(axis=1)
     np.testing.assert_allclose(iterates.blocks, expected, rtol=1e-12)
     assert len(iterates) == n and iterates.length == length
+
+
+# --- Rounds -----------------------------------------------------------------------------------------------------------
+
+
+class Given:
+    """Parameters of a fit that are what a test says, with units of 1 and 100."""
+
+    def __init__(self):
+        self.seen, self.puts = [], []
+
+    def now(self):
+        return self.seen[-1]
+
+    def put(self, vector):
+        self.puts.append(vector)
+
+    def unit(self, vector):
+        return np.array([1.0, 100.0])
+
+    def name(self, i):
+        return f"element {i}"
+
+    def parts(self, vector):
+        return {"x": vector}
+
+
+def rounds_of(monkeypatch, values, tol, steps):
+    """Those of iterates ``values(t, scale)``, and how they end, after so many steps at most."""
+    p = pytensor.shared(1.0, name="p")
+    rounds = variational.Rounds(symupdates.momentum(learning_rate=0.1, momentum=0.5), tol, [], lambda: lambda: None)
+    updates = symupdates.named(rounds.optimizer(p**2, [p]))
+    rate = updates["momentum/learning_rate"]
+    given = Given()
+    monkeypatch.setattr(variational, "Vectors", lambda approx: given)
+    try:
+        for t in range(steps):
+            given.seen.append(values(t, float(rate.get_value()) / 0.1))
+            rounds(None, None, t + 1)
+    except StopIteration:
+        pass
+    end = rounds.finish(None, steps)
+    np.testing.assert_allclose(rate.get_value(), 0.1 * rounds.scale)
+    assert float(updates["momentum/momentum"].get_value()) == 0.5
+    return given, end
+
+
+def averages(given, end):
+    """Of the last iterates of each round, so many as it says, if any."""
+    found, k = [], 0
+    for r in end.rounds:
+        k += r.steps
+        found += [np.mean(given.seen[k - r.averaged : k], axis=0)] if r.averaged else []
+    return found
+
+
+def off_by_the_scale(offset, *deviations):
+    """Noise around a point that is off by the rate, in the first element, and around zero in the second."""
+    rng = np.random.default_rng(0)
+    return lambda t, scale: np.array([offset * scale, 0.0]) + np.array(deviations) * rng.normal(size=2)
+
+
+def test_rounds_end_by_tol(monkeypatch):
+    """An average moves by 3/4, 3/16 and 3/64, of which a third remains, the first time less than 0.02 in the third."""
+    given, end = rounds_of(monkeypatch, off_by_the_scale(1.0, 0.05, 0.5), 0.02, 2000)
+    assert end.converged and [r.steps for r in end.rounds] == [200] * 4
+    assert [r.averaged for r in end.rounds] == [176] * 4  # in blocks of two, without the first eighth
+    assert [r.scale for r in end.rounds] == [1, 1 / 4, 1 / 16, 1 / 64]
+    np.testing.assert_allclose(given.puts, averages(given, end), rtol=1e-12)
+    np.testing.assert_allclose([r.moved for r in end.rounds], [np.nan, 3 / 4, 3 / 16, 3 / 64], atol=0.02)
+    np.testing.assert_allclose(end.mcse["x"], [0.05 / 176**0.5, 0.5 / 176**0.5], rtol=0.4)
+    assert end.reason.startswith("from round 3 to 4, the average of element 0 moved by 0.0")
+
+
+def test_rounds_end_by_the_error_of_the_difference(monkeypatch):
+    """What remains is more than tol, and less than two standard errors that are just below it."""
+    _, end = rounds_of(monkeypatch, off_by_the_scale(0.66, 2.0, 20.0), 0.1, 4000)
+    errors = [r.mcse for r in end.rounds]
+    remains = end.rounds[1].moved / 3
+    assert end.converged and len(errors) == 2 and max(errors) <= 0.1 < remains < np.hypot(*errors)
+    assert [r.rhat < 1.1 for r in end.rounds] == [True, True]
+
+
+def test_few_independent_iterates_are_not_enough(monkeypatch):
+    """Of a chain that forgets in 100 steps, 4000 are ten draws, however well its average is known."""
+    rng, x = np.random.default_rng(0), np.zeros(2)
+
+    def values(t, scale):
+        x[:] = 0.99 * x + 0.01 * rng.normal(size=2)
+        return x.copy()
+
+    _, end = rounds_of(monkeypatch, values, 10.0, 20_000)
+    assert end.converged and min(r.ess for r in end.rounds) >= 10 and end.rounds[0].steps > 1000
+
+
+def test_the_longest_stationary_window(monkeypatch):
+    """Of 200 iterates, the first 100 far away: half of them."""
+    values = off_by_the_scale(0.0, 0.05, 0.05)
+    given, end = rounds_of(monkeypatch, lambda t, scale: values(t, scale) + 10.0 * (t < 100), 0.1, 2000)
+    assert end.converged and [r.averaged for r in end.rounds] == [100, 176]
+    np.testing.assert_allclose(given.puts, averages(given, end), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("more", "averaged"), [(0, [176]), (17, [176, 0]), (100, [176, 88])])
+def test_an_end_within_the_second_round(monkeypatch, more, averaged):
+    """Its average, of 16 blocks at least; else that of the first."""
+    given, end = rounds_of(monkeypatch, off_by_the_scale(1.0, 0.05, 0.5), 0.02, 200 + more)
+    assert not end.converged and end.stopped is None and end.steps == 200 + more
+    assert [r.averaged for r in end.rounds] == averaged
+    np.testing.assert_allclose(given.puts[-1], averages(given, end)[-1], rtol=1e-12)
+    np.testing.assert_allclose(end.mcse["x"], np.array([0.05, 0.5]) / (averaged[-1] or 176) ** 0.5, rtol=0.4)
+    assert (end.reason == "too few were made to tell") == (more == 17)
+
+
+def test_an_end_within_the_first_step():
+    """As of an interrupt that PyMC catches."""
+    rounds = variational.Rounds(symupdates.sgd, 0.1, [], None)
+    assert rounds.finish(None, 5) == (False, "no step was made", "", 0, [], {})
+
+
+def positive(*x):
+    """What PyMC makes of rho, and of the diagonal of L; and its slope."""
+    return np.log1p(np.exp(x)), 1 / (1 + np.exp(np.negative(x)))
+
+
+SD, SLOPE = positive(3, 4)
+DIAGONAL, SLOPES = positive(1, 3)
+FAR = np.hypot(2, DIAGONAL[1])
+
+
+@pytest.mark.parametrize(
+    ("method", "parts", "names", "units"),
+    [
+        (
+            pm.ADVI,
+            {"mu": [1, 2], "rho": [3, 4]},
+            ["mu of near", "mu of far", "rho of near", "rho of far"],
+            [*SD, *SD / SLOPE],
+        ),
+        (
+            pm.FullRankADVI,
+            {"L_tril": [1, 2, 3], "mu": [4, 5]},
+            ["L_tril of near", "L_tril of far", "L_tril of far", "mu of near", "mu of far"],
+            [DIAGONAL[0] / SLOPES[0], FAR, FAR / SLOPES[1], DIAGONAL[0], FAR],
+        ),
+    ],
+    ids=["advi", "fullrank_advi"],
+)
+def test_parameters_as_one_vector(method, parts, names, units):
+    """By hand: the scale of a draw is rho, or L = [[1, 0], [2, 3]], once they are made positive."""
+    with pytensor.config.change_flags(floatX="float32"), pm.Model():
+        pm.Normal("near", 0, 1)
+        pm.Normal("far", 0, 1)
+        approx = method().approx
+    vectors = variational.Vectors(approx)
+    given = np.arange(1.0, 1 + len(names))
+    vectors.put(given)
+    np.testing.assert_array_equal(vectors.now(), given)
+    assert {key: x.tolist() for key, x in vectors.parts(given).items()} == parts
+    assert {x.dtype for x in vectors.parts(given).values()} == {np.dtype("float32")}
+    assert [vectors.name(i) for i in range(len(given))] == names
+    np.testing.assert_allclose(vectors.unit(given), units, rtol=1e-6)
 
 
 # --- Fits -------------------------------------------------------------------------------------------------------------
@@ -199,6 +363,14 @@ def test_an_interrupt_leaves_the_average(model):
     averaged = points[450 - end.rounds[-1].averaged :]
     np.testing.assert_allclose(moments(approx)[0], np.mean(averaged, axis=0), atol=0.02 * 11**-0.5)
     assert points[-1] != moments(approx)[0]
+
+
+def test_an_interrupt_before_the_first_step_is_one(model):
+    def interrupted(grads, params):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, obj_optimizer=interrupted)
 
 
 def test_a_callback_ends_it(model):

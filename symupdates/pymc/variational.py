@@ -306,7 +306,7 @@ class Rounds:
         self.scale *= FALL
         for v, rate in self.rates.items():
             v.set_value(rate * self.scale)
-        self.before, self.window = window, None
+        self.before = window
         self.begin()
 
     def add_round(self):
@@ -345,20 +345,18 @@ class Window(NamedTuple):
 
 
 class Vectors:
-    """The parameters of an approximation as one vector."""
+    """The parameters of an approximation, all of them vectors, as one."""
 
     def __init__(self, approx):
         self.groups, self.params = approx.groups, list(approx.params)
-        self.shapes = [p.get_value(borrow=True).shape for p in self.params]
-        self.ends = np.cumsum([np.prod(shape, dtype=int) for shape in self.shapes])
+        self.ends = np.cumsum([len(p.get_value(borrow=True)) for p in self.params])
         self._units = units(self.groups, self.params)
 
     def now(self):
-        return np.concatenate([np.ravel(p.get_value(borrow=True)) for p in self.params])
+        return np.concatenate([p.get_value(borrow=True) for p in self.params])
 
     def split(self, vector):
-        parts = np.split(vector, self.ends[:-1])
-        return [x.reshape(shape).astype(p.dtype) for x, shape, p in zip(parts, self.shapes, self.params, strict=True)]
+        return [x.astype(p.dtype) for p, x in zip(self.params, np.split(vector, self.ends[:-1]), strict=True)]
 
     def parts(self, vector):
         return {p.name: x for p, x in zip(self.params, self.split(vector), strict=True)}
