@@ -42,6 +42,7 @@ from symupdates.rules.moments import (
 )
 from symupdates.rules.newton import gauss_newton, levenberg_marquardt, natural_gradient
 from symupdates.rules.perturbed import asam, extragradient, nag, sam
+from symupdates.rules.private import dp_sgd
 from symupdates.rules.rate_free import (
     cocob,
     dadapt_adam,
@@ -198,6 +199,7 @@ __all__ = [
     "natural_gradient",
     "spsa",
     "mezo",
+    "dp_sgd",
     # gradient transforms: gradients → gradients; more in symupdates.gradients
     "total_norm_constraint",
     # update transforms: updates dict → updates dict

@@ -147,6 +147,7 @@ def test_signs(backend_and_dtype):
     assert (signs[np.abs(normals) > np.sqrt(2 * np.log(2))] == 1).all()
 
 
+@pytest.mark.long
 def test_classes(backend_and_dtype):
     """One of each vector, each as often as chance allows, and none whose probability is zero."""
     backend, dtype = backend_and_dtype

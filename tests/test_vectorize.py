@@ -81,6 +81,16 @@ def test_rules(row):
 
 
 @pytest.mark.ci
+def test_rates_and_starts_on_every_backend(backend):
+    loss, params, inputs = regression()
+    rate = pytensor.shared(0.5, name="rate")
+    updates = su.momentum(loss, params, learning_rate=rate)
+    differing = starts_of(params) | {rate: [0.5, 0.25, 0.125]}
+    check([loss], updates, differing, dict(zip(inputs, batches(), strict=True)), backend)
+
+
+@pytest.mark.ci
+@pytest.mark.long
 def test_everything(backend_and_dtype):
     """Rates, starts, batches and seeds that differ, a clip, a gate, an average and a schedule."""
     backend, dtype = backend_and_dtype

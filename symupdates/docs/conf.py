@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 # The pictures are of so few numbers that nothing is compiled, nor is a compiler or a BLAS asked for.
-os.environ["PYTENSOR_FLAGS"] = ",".join(["cxx=", os.environ.get("PYTENSOR_FLAGS", "")])
+os.environ["PYTENSOR_FLAGS"] = ",".join([os.environ.get("PYTENSOR_FLAGS", ""), "cxx="])
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE)]

@@ -240,6 +240,7 @@ def test_no_first_trial_is_beyond_the_bounds():
     assert found[0] == found[1]
 
 
+@pytest.mark.long
 def test_bounds_on_every_backend(backend_and_dtype):
     backend, dtype = backend_and_dtype
     f, start, low, high = PROBLEMS["HS5"]

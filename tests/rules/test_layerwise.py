@@ -397,6 +397,7 @@ def test_psgd_whitens():
 
 
 @pytest.mark.ci
+@pytest.mark.long
 def test_psgd_without_gradients(backend):
     """They, and what is no number, are no error; the damping bounds the preconditioner."""
     grads = [*np.zeros((60, 2, 2)), np.full((2, 2), np.nan)]
