@@ -1,4 +1,4 @@
-"""Rules whose steps tell little of any one example: the gradient of each is clipped, and noise is added to their sum."""
+"""A rule whose steps tell little of any one example: the gradient of each is clipped, and their sum has noise."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ def dp_sgd(
 
     Notes
     -----
-    The gradients of all examples are one graph, by :func:`pytensor.graph.replace.vectorize_graph`; they are all there at
+    The gradients of all examples are one graph, by :func:`pytensor.graph.replace.vectorize_graph`; all are there at
     once, in the memory of as many times the parameters. What the loss draws by :mod:`symupdates.random`, as for
-    dropout, is the same for all examples of a minibatch; statistics over the minibatch, as of batch normalisation, there
-    cannot be. A penalty of the parameters does not belong into the loss, where it would be clipped with each example:
-    `optimizer` is its place, as in ``chain(gradients.add_l2(), sgd())``.
+    dropout, is the same for all examples of a minibatch; statistics over the minibatch, as of batch normalisation,
+    there cannot be. A penalty of the parameters does not belong into the loss, where it would be clipped with each
+    example: `optimizer` is its place, as in ``chain(gradients.add_l2(), sgd())``.
 
     What this does not do: count the privacy that is spent (libraries do, as ``dp-accounting``, from :math:`\sigma`, the
     rate of sampling and the number of steps), sample the minibatches, or keep the generator secret. It is not a

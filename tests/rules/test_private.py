@@ -1,4 +1,4 @@
-"""What DP-SGD promises: each example's gradient clipped, their sum with noise; and what an example can change at most."""
+"""What DP-SGD promises: each gradient clipped, their sum with noise; and what an example can change at most."""
 
 from functools import partial
 
@@ -170,7 +170,7 @@ def test_refusals():
     with pytest.raises(ValueError, match=r"examples: the loss does not depend on xs"):
         rule(examples={xs: pt.dtensor3()})
     for wrong in (y, x, pt.fmatrix("xs")):
-        with pytest.raises(TypeError, match="examples: for x, .*, a minibatch has one axis more"):
+        with pytest.raises(TypeError, match=r"examples: for x, .*, a minibatch has one axis more"):
             rule(examples={x: wrong})
     with pytest.raises(TypeError, match="must be variables"):
         rule(examples={x: np.ones((2, 3))})
