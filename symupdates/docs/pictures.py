@@ -74,7 +74,7 @@ def best_path(rule, shape):
     """The rate with the lowest mean height, or None where there is no rate, and the points on the way."""
     p = pytensor.shared(START.reshape(shape), name="p", shape=shape)
     z = p * np.array([20**-0.5, 1.0]).reshape(shape)
-    loss = (z**2).sum()
+    loss, example = (z**2).sum(), pt.dscalar("example")
     rate = pytensor.shared(1.0, name="learning_rate")
     optimizer = symupdates.sgd(learning_rate=rate)
     given = {
@@ -83,10 +83,12 @@ def best_path(rule, shape):
         "outputs": z,
         "divergence": ((z - disconnected_grad(z)) ** 2).sum(),
         "logits": pt.stack([z, -z], axis=-1),
+        "examples": {example: pt.constant(np.ones(4))},
+        "batch_size": 4,
         "seed": 1,
     }
     asked = {name: value for name, value in given.items() if name in signature(rule).parameters}
-    updates = rule(loss, [p], **asked)
+    updates = rule(loss * example if "examples" in asked else loss, [p], **asked)
     train = pytensor.function([], [], updates=updates, mode=PLAIN)
     paths = {}
     for value in RATES if {"learning_rate", "optimizer"} & set(asked) else [None]:
