@@ -188,6 +188,7 @@ def test_every_projection_is_here():
 
 
 @pytest.mark.long
+@pytest.mark.ci
 def test_projections(backend_and_dtype):
     """Against their definitions, in the dtype of the tensor."""
     backend, dtype = backend_and_dtype

@@ -92,6 +92,7 @@ def test_numbers(backend_and_dtype, params):
 
 
 @pytest.mark.once
+@pytest.mark.ci
 def test_within_the_bound_nothing_changes(backend, params):
     """To the last bit, which Lasagne's total_norm_constraint does not keep."""
     grads = [pt.tensor(shape=g.shape, dtype=g.dtype) for g in GIVEN]

@@ -123,6 +123,7 @@ def problem(n=40, d=6):
     return x, x @ w + 0.3 * rng.normal(size=n)
 
 
+@pytest.mark.ci
 def test_paths_of_scikit_learn():
     """The lasso and the elastic net from where all is zero, by proximal gradient descent: the same to 1e-6."""
     from sklearn.linear_model import ElasticNet, Lasso

@@ -65,6 +65,7 @@ def test_known_answers(backend):
 
 
 @pytest.mark.parametrize("floatx", ["float32", "float64"])
+@pytest.mark.ci
 def test_the_same_on_every_backend(backend_and_dtype, floatx):
     backend, dtype = backend_and_dtype
     with pytensor.config.change_flags(floatX=floatx):
@@ -130,6 +131,7 @@ def test_seeds():
         gradients.add_noise([W], seed=0.5)
 
 
+@pytest.mark.ci
 def test_signs(backend_and_dtype):
     """As many of each as chance allows, independent of their neighbours, and those of the bits, exactly."""
     backend, dtype = backend_and_dtype

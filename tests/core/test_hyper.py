@@ -4,14 +4,14 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON, call, every_rule, make_param, values
+from helpers import PYTHON, call, every_rule_in_ci, make_param, values
 from table import ROWS
 
 import symupdates as su
 from symupdates import adam, adjustable, apply_weight_decay, chain, gradients, hyperparameters, named, partition, sgd
 
 
-@every_rule
+@every_rule_in_ci
 def test_all_of_every_rule(row):
     p = make_param((3, 2), "float32", "p")
     updates = call(row, [pt.tensor("g", shape=(3, 2), dtype="float64")], [p])
@@ -28,7 +28,7 @@ def test_numbers_of_any_kind(number):
     assert rate.eval(mode=PYTHON) == number
 
 
-@every_rule
+@every_rule_in_ci
 def test_any_can_be_changed(row):
     """Set to other values, they give what a dict made with those gives."""
     g = pt.tensor("g", shape=row.shape, dtype="float64")

@@ -241,6 +241,7 @@ def test_no_first_trial_is_beyond_the_bounds():
 
 
 @pytest.mark.long
+@pytest.mark.ci
 def test_bounds_on_every_backend(backend_and_dtype):
     backend, dtype = backend_and_dtype
     f, start, low, high = PROBLEMS["HS5"]

@@ -259,6 +259,7 @@ def test_rosenbrock_in_few_evaluations(start):
 
 
 @pytest.mark.long
+@pytest.mark.ci
 def test_rosenbrock_on_every_backend(backend):
     """In one call, by a loop, and of two parameters."""
     x, y = shared(-1.2, "x"), shared(1.0, "y")

@@ -270,7 +270,7 @@ def test_hyper_parameters_are_rounded_to_the_parameter_first():
         np.testing.assert_array_equal(first, other)
 
 
-@every_rule
+@every_rule_in_ci
 def test_keys(row):
     """A fresh OrderedDict; keys in the documented order, unique, named and tagged; values of their keys' types."""
     params = [

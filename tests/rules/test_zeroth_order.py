@@ -137,6 +137,7 @@ def test_spalls_gains_where_values_are_noisy():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.long
+@pytest.mark.ci
 def test_a_jumping_loss_on_every_backend(backend, dtype):
     """The number of examples on the wrong side of a line, in one call of many steps."""
     x = np.random.default_rng(0).normal(size=(64, 2)).astype(dtype)
