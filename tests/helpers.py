@@ -1,5 +1,7 @@
 """What tests of rules share: their tolerances, parameters, and how a row of the table is called."""
 
+import warnings
+
 import numpy as np
 import pytensor
 import pytest
@@ -48,6 +50,13 @@ def call(row, loss_or_grads, params, **hyper):
 def scheduled(value):
     """A schedule that changes at every step, exact in every dtype."""
     return lambda step: value * (4 - step % 3) / 4
+
+
+def moves(variable, next_value):
+    """Give a variable a default update, of which PyTensor from 3.3 on says that it will not have them for ever."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        variable.default_update = next_value
+    return variable
 
 
 def skip(updates):

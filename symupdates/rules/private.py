@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 
 import pytensor.tensor as pt
@@ -11,7 +12,9 @@ from pytensor.graph.traversal import ancestors
 from symupdates.core import awaits, called, check_optimizer, norm, prepare, require_loss, total
 from symupdates.core.many import Single, vectorized, whole
 from symupdates.core.norms import Norm, shrunk
+from symupdates.core.program import moved
 from symupdates.core.ranges import NON_NEGATIVE, POSITIVE
+from symupdates.core.stacks import is_generator
 from symupdates.random import normals
 from symupdates.rules.sgd import sgd
 from symupdates.typing import Hyper, Loss, OptimizerLike, Parameters, Seed, Updates
@@ -68,7 +71,8 @@ def dp_sgd(
     Returns
     -------
     OrderedDict
-        That of `optimizer`; last, the generator ``rng`` and, with a schedule, its count.
+        That of `optimizer`; the generator ``rng`` and, with a schedule, its count; last, generators of PyTensor's own
+        that the loss draws from.
 
     Raises
     ------
@@ -76,16 +80,18 @@ def dp_sgd(
         If gradients are given in the place of the loss; if `examples` is no dict of variables, or one of them is not of
         the dtype and one axis more; if `batch_size` is missing.
     ValueError
-        If the loss does not depend on an example's variable, or is computed with what cannot be computed for many
-        examples at once, such as a loop.
+        If the loss does not depend on an example's variable, or moves a statistic by it.
+    NotImplementedError
+        If the loss is computed with what cannot be computed for many examples at once, such as a loop.
 
     Notes
     -----
     The gradients of all examples are one graph, by :func:`pytensor.graph.replace.vectorize_graph`; all are there at
-    once, in the memory of as many times the parameters. What the loss draws by :mod:`symupdates.random`, as for
-    dropout, is the same for all examples of a minibatch; statistics over the minibatch, as of batch normalisation,
-    there cannot be. A penalty of the parameters does not belong into the loss, where it would be clipped with each
-    example: `optimizer` is its place, as in ``chain(gradients.add_l2(), sgd())``.
+    once, in the memory of as many times the parameters. What the loss draws, as for dropout, is the same for all
+    examples of a minibatch by :mod:`symupdates.random`, and each example's own by PyTensor's generators; statistics
+    over the minibatch, as of batch normalisation, are refused. A penalty of the parameters does not belong into the
+    loss, where it would be clipped with each example: `optimizer` is its place, as in
+    ``chain(gradients.add_l2(), sgd())``.
 
     What this does not do: count the privacy that is spent (libraries do, as ``dp-accounting``, from :math:`\sigma`, the
     rate of sampling and the number of steps), sample the minibatches, or keep the generator secret. It is not a
@@ -108,7 +114,8 @@ def dp_sgd(
     hyper = {"batch_size": POSITIVE(batch_size), "max_norm": POSITIVE(max_norm)}
     step = prepare("dp_sgd", loss, params, **hyper, noise_multiplier=NON_NEGATIVE(noise_multiplier))
     xi = normals(step, seed)
-    each = dict(zip(step.params, of_each([g for _, g, _ in step], examples), strict=True))
+    gradients, generators = of_each(loss, [g for _, g, _ in step], examples)
+    each = dict(zip(step.params, gradients, strict=True))
     sizes = [norm(gs, axis=tuple(range(1, gs.ndim))).value.dimshuffle(0) for gs in each.values()]
     size = norm(pt.stack(sizes), axis=0)
     grads = []
@@ -116,7 +123,7 @@ def dp_sgd(
         beside = Norm(*(part.dimshuffle(1, *"x" * p.ndim) for part in size))
         summed = total(shrunk(each[p], beside, bound), axis=0)
         grads.append((summed + noise * bound * xi(p)) / expected)
-    return called("dp_sgd: optimizer", optimizer, grads, step.params)
+    return OrderedDict(called("dp_sgd: optimizer", optimizer, grads, step.params) | generators)
 
 
 def checked_examples(loss, examples):
@@ -140,14 +147,21 @@ def checked_examples(loss, examples):
     return dict(examples)
 
 
-def of_each(grads, examples):
-    """The gradients of each example, along a new first axis."""
+def of_each(loss, grads, examples):
+    """The gradients of each example, along a new first axis; and PyTensor's generators after they drew for all."""
+    by_model = moved({}, [loss])
     n = next(iter(examples.values())).shape[0]
     try:
-        new = vectorized(grads, examples, n)
+        new = vectorized([*grads, *by_model.values()], examples, n)
     except Single as error:
-        raise ValueError(
+        raise NotImplementedError(
             f"dp_sgd: the gradient of an example is computed with {error.node.op}, which cannot be computed for many "
             "examples at once."
         ) from error
-    return [whole(g, new.get(g, g), n) for g in grads]
+    by_each = {v: new[value] for v, value in by_model.items() if value in new}
+    if statistics := [v for v in by_each if not is_generator(v)]:
+        raise ValueError(
+            f"dp_sgd: the loss of an example moves {statistics[0]}; a statistic over a minibatch, as of batch "
+            "normalisation, is not private: leave it out of the loss."
+        )
+    return [whole(g, new.get(g, g), n) for g in grads], by_each

@@ -12,19 +12,12 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON
+from helpers import PYTHON, moves
 
 import symupdates as su
 from symupdates.core.program import moved
 from symupdates.gradients import add_noise, clip_by_value
 from symupdates.schedules import constant, linear, reduce_on_plateau
-
-
-def moves(variable, next_value):
-    """Give a variable a default update, of which PyTensor from 3.3 on says that it will not have them for ever."""
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        variable.default_update = next_value
-    return variable
 
 
 class Model:

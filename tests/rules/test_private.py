@@ -6,7 +6,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON, TOLERANCE, values
+from helpers import PYTHON, TOLERANCE, moves, values
 from oracles.loss import normals
 
 import symupdates as su
@@ -131,6 +131,31 @@ def test_what_is_the_same_for_all_examples():
     assert r.get_value() == 4 - 3
 
 
+def test_generators_of_the_model_go_on_behind_what_all_examples_drew():
+    """Each example has draws of its own, and no minibatch those of another."""
+    p, rng = pytensor.shared(0.0, name="p"), pytensor.shared(np.random.default_rng(5), name="dropout")
+    next_rng, u = pt.random.normal.make_node(rng, None, pt.constant(0.0), pt.constant(1.0)).outputs
+    moves(rng, next_rng)
+    x, xs = pt.dscalar("x"), pt.dvector("xs")
+    updates = su.dp_sgd(p * x * u, [p], {x: xs}, batch_size=1, max_norm=1e6, noise_multiplier=0.0, optimizer=MOVES)
+    assert list(su.named(updates)) == ["p", "dp_sgd/rng", "dropout"]
+    step = pytensor.function([xs], [], updates=updates, mode=PYTHON)
+    draws, expected = np.random.default_rng(5), 0.0
+    for n in (3, 2, 4):
+        step(np.ones(n))
+        expected -= draws.normal(size=n).sum()
+        np.testing.assert_allclose(p.get_value(), expected, rtol=1e-13)
+
+
+def test_statistics_over_the_minibatch_are_refused():
+    loss, params, examples = model()
+    x = next(iter(examples))
+    mean = pytensor.shared(np.zeros(3), name="mean", shape=(3,))
+    moves(mean, 0.5 * mean + 0.5 * x)
+    with pytest.raises(ValueError, match=r"dp_sgd: the loss of an example moves mean; a statistic"):
+        su.dp_sgd(loss + mean.sum() * params[2], params, examples, batch_size=2)
+
+
 def test_any_rule_behind_gates_resumed():
     loss, params, examples = model()
     private = partial(su.dp_sgd, examples=examples, batch_size=4, noise_multiplier=schedules.linear(1.0, 0.5, steps=4))
@@ -192,5 +217,5 @@ def test_refusals():
     states = pytensor.scan(
         lambda element, before: before + element, [x], [pt.zeros((), dtype="float64")], return_updates=False
     )
-    with pytest.raises(ValueError, match=r"dp_sgd: the gradient of an example is computed with .*[sS]can"):
+    with pytest.raises(NotImplementedError, match=r"dp_sgd: the gradient of an example is computed with .*[sS]can"):
         su.dp_sgd((params[1].sum() * states[-1]) ** 2, [params[1]], {x: xs}, batch_size=2)
