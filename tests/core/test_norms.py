@@ -291,6 +291,7 @@ def test_nan_goes_through():
     check_that_nan_goes_through(OPTIMIZERS, PYTHON)
 
 
+@pytest.mark.long
 def test_nan_goes_through_on_backends(backend):
     check_that_nan_goes_through(["lars", "simplex"], backend)
 

@@ -95,6 +95,7 @@ def test_mixed_dtypes():
         np.testing.assert_allclose(p.get_value(), start - g, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.long
 def test_no_example(backend):
     """A step of noise; as the coins may fall."""
     loss, params, examples = model()
