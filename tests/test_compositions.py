@@ -7,7 +7,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from helpers import PYTHON, STEPS, TOLERANCE, assert_close, call, every_rule_once, make_param, rule_of_each_kind, skip
+from helpers import PYTHON, STEPS, TOLERANCE, assert_close, call, every_rule_once, make_param, rules, skip
 from table import ROWS
 
 import symupdates as su
@@ -242,8 +242,8 @@ def check(row, dtype, mode, compositions=tuple(COMPOSITIONS)):
 
 
 @pytest.mark.ci
-@rule_of_each_kind
 @pytest.mark.once
+@rules(pytest.mark.full, kinds={"adam", "sm3", "muon"})
 def test_all(row):
     check(row, "float64", PYTHON)
 
