@@ -23,7 +23,7 @@ FAST_COMPILE = predefined_modes[PYTHON]
 
 # One of each kind: with and without state, of several shapes of it, coupled, drawing, with products and branches.
 KINDS = {"sgd", "adam", "adagrad_window", "rprop", "sm3", "muon", "prodigy", "sgnht"}
-COMPILED_KINDS = {"adam", "prodigy", "noisy_sgd"}  # those that compile fast
+COMPILED_KINDS = {"adam", "prodigy", "noisy_sgd", "muon"}  # those that compile fast
 
 
 def rules(*marks, rows=ROWS, kinds=KINDS):

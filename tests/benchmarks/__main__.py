@@ -1,7 +1,7 @@
 """How fast symupdates is, as ratios: updates, training steps, many in one call, rows, compiling, building, memory.
 
     pip install -e ".[benchmarks]"
-    python tests/benchmarks                            everything: about fifty minutes
+    python tests/benchmarks                            everything: about an hour
     python tests/benchmarks update mlp                 some sections
     python tests/benchmarks update --quick -k adam     small sizes, some rules
     python tests/benchmarks compile --parameters 100,300
@@ -17,7 +17,8 @@ mlp         a training step of a perceptron with four hidden layers of 100, batc
 conv        a training step of LeNet, two convolutions with pooling, batch 128: against torch, and jax by hand
 loop        many steps in one call: against a call a step, and jax.lax.scan with optax
 rows        a step on the rows of a table that are looked up: against the whole table, and torch
-compile     the first compilation, against the naive form; and what another learning rate costs later
+compile     the first compilation, against the naive form, and what a clip and an average add; and what another
+            learning rate costs later
 build       importing, and the updates dict of a thousand parameters
 memory      what a step allocates beyond parameters, state and gradient
 

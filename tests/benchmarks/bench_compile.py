@@ -26,14 +26,21 @@ def adjustable(loss, params, rate):
     return symupdates.chain(symupdates.adam(learning_rate=rate), symupdates.adjustable())(loss, params)
 
 
+def clipped_and_averaged(loss, params, rate):
+    clip = symupdates.gradients.clip_by_total_norm(max_norm=1e6)  # which here clips nothing: the losses are comparable
+    chain = symupdates.chain(clip, symupdates.adam(learning_rate=rate), symupdates.apply_ema())
+    return chain(loss, params)
+
+
 # The forms of the updates: (loss or gradients, parameters, learning rate) -> updates.
 FORMS = {
     "symupdates": symupdates.adam,
     "shared rate": lambda loss, params, rate: symupdates.adam(loss, params, pytensor.shared(rate)),
     "adjustable": adjustable,
+    "clip and average": clipped_and_averaged,
     "naive": naive_adam,
 }
-COLD = ["naive", "symupdates"]
+COLD = ["naive", "symupdates", "clip and average"]
 WARM = ["naive", "symupdates", "shared rate", "adjustable"]
 
 
@@ -74,6 +81,8 @@ def test_cold(model, mode, in_process, report, benchmark):
         for phase, value in phases.items():
             report(table, row, phase, value, unit=" s")
         report(table, row, "total / naive", phases["total"] / naive["total"])
+    bare, with_both = (measured[form][0]["total"] for form in ("symupdates", "clip and average"))
+    report(table, f"{model}, {mode}, clip and average", "total / without", with_both / bare, 1.5)
 
 
 @pytest.mark.parametrize("form", WARM)

@@ -204,10 +204,10 @@ def test_numbers(row):
 
 
 def compiles_long(name, backend):
-    return backend != "JAX" and name not in ("sam", "lbfgs")
+    return backend != "JAX" and name not in ("nag", "lbfgs")
 
 
-@on_backends(LOSS_ROWS, (), compiles_long)
+@on_backends(LOSS_ROWS, {"nag"}, compiles_long)
 def test_numbers_on_backends(row, backend, dtype):
     """With all hyper-parameters scheduled, where floatX is the other dtype."""
     with pytensor.config.change_flags(floatX={"float32": "float64", "float64": "float32"}[dtype]):
