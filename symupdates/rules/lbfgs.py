@@ -8,7 +8,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Variable
-from pytensor.tensor import and_, or_, switch
+from pytensor.tensor import and_, or_, sqrt, switch
 from pytensor.tensor.linalg import solve, solve_triangular
 
 from symupdates.core import astype, awaits, inner, like, prepare, require_loss, total, whole_number
@@ -288,22 +288,24 @@ class Model:
     .. math::
         B = \theta - W^\top N^{-1} W, \qquad
         W = \begin{pmatrix} Y \\ \theta S \end{pmatrix}, \quad
-        N = \begin{pmatrix} -D & L^\top \\ L & \theta S S^\top \end{pmatrix}
+        N = \begin{pmatrix} -1 & L^\top \\ L & \theta S S^\top \end{pmatrix}
 
-    with :math:`D` the diagonal of :math:`S Y^\top`, :math:`L` what is below it, and :math:`\theta` what scales
-    by the last pair; rows of zeros are none.
+    with :math:`L` what is below the diagonal of :math:`S Y^\top`, and :math:`\theta` what scales by the last pair; rows
+    of zeros are none. Each pair is scaled to :math:`s^\top y = 1`, which leaves :math:`B` as it is: else the matrices
+    have the square of the steps' lengths, and those of a search that ends are too different to solve by.
     """
 
     def __init__(self, S, Y):
-        SY, SS = products(S, Y), products(S, S)
-        sy, ss = pt.diagonal(SY), pt.diagonal(SS)
-        known = sy > 0
-        self.is_known = known[-1]
+        sy = row_products(S, Y)
+        self.is_known = sy[-1] > 0
         self.theta = switch(self.is_known, row_products(Y, Y)[-1] / sy[-1], 1)
+        weight = switch(sy > 0, 1 / sqrt(sy), 0)
+        S, Y = ([pt.shape_padright(astype(weight, x.dtype), x.ndim - 1) * x for x in rows] for rows in (S, Y))
+        SY, SS = products(S, Y), products(S, S)
         L = switch(np.tril(np.ones(SY.type.shape, bool), -1), SY, 0)
         self.W = [pt.concatenate([y, astype(self.theta, s.dtype) * s]) for s, y in zip(S, Y, strict=True)]
-        upper = pt.concatenate([-pt.diag(switch(known, sy, 1)), L.T], axis=1)
-        lower = pt.concatenate([L, self.theta * SS + pt.diag(astype(pt.eq(ss, 0), ss.dtype))], axis=1)
+        upper = pt.concatenate([-np.eye(SY.type.shape[0], dtype=SY.dtype), L.T], axis=1)
+        lower = pt.concatenate([L, self.theta * SS + pt.diag(astype(pt.eq(pt.diagonal(SS), 0), SS.dtype))], axis=1)
         self.N = pt.concatenate([upper, lower])
 
     def solved(self, g, free, fixed=None):

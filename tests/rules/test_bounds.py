@@ -240,6 +240,17 @@ def test_no_first_trial_is_beyond_the_bounds():
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["HS2", "HS5", "HS110", "TORSION1"])
+def test_the_model_can_be_solved_by_until_nothing_moves(name, dtype):
+    """SciPy warns of matrices that are too ill-conditioned, and warnings are errors here."""
+    f, start, low, high = PROBLEMS[name]
+    p = pytensor.shared(np.asarray(start, dtype), name="p")
+    step = pytensor.function([], f(p), updates=su.lbfgs(f(p), [p], bounds=(low, high)))
+    losses = [step() for _ in range(30)]
+    assert np.ptp(losses[-5:]) <= 1e-5 * abs(losses[-1])
+
+
 @pytest.mark.long
 @pytest.mark.ci
 def test_bounds_on_every_backend(backend_and_dtype):
