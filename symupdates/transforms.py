@@ -859,12 +859,12 @@ def skip_unless(is_good, updates, step, limit, model):
     """Hold the step unless `is_good` or the limit of skipped steps is reached, and count those skipped."""
     if updates and not step.params:
         raise ValueError(
-            f"apply_{step.rule}: params has no parameters to look at; leave it out for all that the dict updates."
+            f"apply_{step.call.rule}: params has no parameters to look at; leave it out for all that the dict updates."
         )
     skipped, in_a_row = step.count("skipped"), step.count("in_a_row")
     is_open = is_good
     if limit is not None:
-        is_open |= in_a_row >= whole_number(f"apply_{step.rule}: limit", limit)
+        is_open |= in_a_row >= whole_number(f"apply_{step.call.rule}: limit", limit)
     step.hold(is_open, model)
     step[skipped] = pt.switch(is_open, skipped, skipped + 1)
     step[in_a_row] = pt.switch(is_good, np.int64(0), in_a_row + 1)

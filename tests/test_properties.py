@@ -8,7 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from conftest import FULL
-from helpers import PYTHON, call, every_rule_once, rule_of_each_kind, rules, skip
+from helpers import PYTHON, call, every_rule_once, rules, skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -194,8 +194,7 @@ def test_every_transform_is_here():
 
 
 @pytest.mark.ci
-@pytest.mark.once
-@rule_of_each_kind
+@every_rule_once
 @few
 @given(chosen=st.lists(st.sampled_from(TRANSFORMS), max_size=6))
 def test_transforms_never_change_their_input(row, chosen):

@@ -120,25 +120,23 @@ def labels_of(updates):
     """The part of the names that says by what call a thing was made: its rule, numbered where there are several.
 
     In a dict, for a parameter and a call of which there is state for it; and for None and a call, which is for what
-    belongs to the call as a whole, where groups that have names stand before the rule. Calls are in the order of the
-    keys that they made or whose values they read.
+    belongs to the call as a whole, where groups that have names stand before the rule. They are numbered in the order
+    in which their calls ended, so that a stage behind takes no name of one before it.
     """
-    labels, taken = {}, defaultdict(set)
+    names = {}
     for v, of_value in zip(updates, hyper_tags_by_key(updates), strict=True):
         of_key = [v.tag.symupdates] if is_state(v) else []
-        for tag in of_key:
-            if tag.parameter is not None and (tag.parameter, tag.call) not in labels:
-                labels[tag.parameter, tag.call] = free_name(tag.rule, taken[tag.parameter])
-        for tag in (*of_key, *of_value.values()):
-            if (None, tag.call) not in labels:
-                labels[None, tag.call] = free_name(tag.call.name, taken[None])
+        names |= {(tag.parameter, tag.call): tag.rule for tag in of_key if tag.parameter is not None}
+        names |= {(None, tag.call): tag.call.name for tag in (*of_key, *of_value.values())}
+    labels, taken = {}, defaultdict(set)
+    for parameter, call in sorted(names, key=lambda of: of[1].place):
+        labels[parameter, call] = free_name(names[parameter, call], taken[parameter])
     return labels
 
 
 def named_hyper_tags(updates):
     """The tags of the hyper-parameters of an updates dict, by name: by rule, in the order of the arguments."""
     labels = labels_of(updates)
-    place = {key: i for i, key in enumerate(labels)}
     tags = dict.fromkeys(hyper_tags(updates).values())
-    tags = sorted(tags, key=lambda tag: (tag.call.name, place[None, tag.call], tag.position))
+    tags = sorted(tags, key=lambda tag: (tag.call.name, tag.call.place, tag.position))
     return {f"{labels[None, tag.call]}/{tag.name}": tag for tag in tags}

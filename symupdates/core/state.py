@@ -51,18 +51,44 @@ class Call:
     ----------
     rule : str
         Its name.
+    label : str
+        The same with a number where the dict that it was given had state of others: what the own names of its variables
+        begin with. The names of a dict have numbers of the dict.
     groups : tuple of Group
         The groups of parameters that it is made for, the outermost first.
+    place : int
+        Its place among all calls, by when they end: a stage stands behind those before it, also where these were
+        unpickled, and what calls a rule, such as ``accumulate``, behind that rule.
     """
 
-    def __init__(self, rule):
+    last = 0  # of all places
+
+    def __init__(self, rule, label=None):
         self.rule = rule
+        self.label = label or rule
         self.groups = GROUPS.get()
+        self.end()
+
+    def end(self):
+        """Take a place behind all calls until now; again where others were called within this one."""
+        self.place = Call.last = Call.last + 1
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        Call.last = max(Call.last, self.place)
 
     @property
     def name(self):
         """What the names begin with of all that belongs to it as a whole; a number where others have the same."""
-        return "/".join([*(group.name for group in self.groups if group.name), self.rule])
+        return self._in_groups(self.rule)
+
+    @property
+    def own_name(self):
+        """What the own names of its variables begin with, of those that belong to it as a whole."""
+        return self._in_groups(self.label)
+
+    def _in_groups(self, name):
+        return "/".join([*(group.name for group in self.groups if group.name), name])
 
 
 class StateTag(NamedTuple):
@@ -193,8 +219,8 @@ def new_state(name, tag, dtype):
 
 def call_state(call, slot, initial, dtype, shape=()):
     """State that belongs to a call as a whole."""
-    tag = StateTag(call.rule, slot, None, initial, shape, call=call)
-    return new_state(f"{call.name}/{slot}", tag, dtype)
+    tag = StateTag(call.label, slot, None, initial, shape, call=call)
+    return new_state(f"{call.own_name}/{slot}", tag, dtype)
 
 
 def advance(variable, next_value):

@@ -181,10 +181,9 @@ class Step:
         self.dtype = largest_dtype(params)
         self._updates = OrderedDict(updates)
         self._values = dict(updates)
-        self.rule = free_name(
-            function.removeprefix("apply_"), {v.tag.symupdates.rule for v in self._updates if is_state(v)}
-        )
-        self.call = Call(self.rule)
+        rule = function.removeprefix("apply_")
+        self.rule = free_name(rule, {v.tag.symupdates.rule for v in self._updates if is_state(v)})
+        self.call = Call(rule, self.rule)
         self._companions = companions
         names = names or parameter_names([self._places[p].key for p in params])
         self._names = dict(zip(params, names, strict=True))
@@ -248,7 +247,7 @@ class Step:
             The shared variable. Where the parameter is rows of a table, the shared variable is for all of it, and what
             is returned are its rows.
         """
-        name = f"{self.call.name}/{slot}" if p is None else f"{self._names[p]}/{self.rule}/{slot}"
+        name = f"{self.call.own_name}/{slot}" if p is None else f"{self._names[p]}/{self.rule}/{slot}"
         name = free_name(name, self._taken)
         dtype = dtype or (self if p is None else p).dtype
         if isinstance(initial, Variable):
@@ -377,6 +376,7 @@ class Step:
         params_first : bool
             Put the entries of the parameters before those of the state.
         """
+        self.call.end()
         updates = OrderedDict(sorted(self._updates.items(), key=lambda item: params_first and is_state(item[0])))
         tags = {v: v.tag.symupdates for v in updates if is_state(v)}
         of_rule = [v for v, tag in tags.items() if tag.parameter is None and tag.call is self.call]

@@ -1,10 +1,12 @@
 """The program around an updates dict: what the model moves itself, what is a parameter, and the name of each thing."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import warnings
+from ast import literal_eval
 from functools import partial
 from pathlib import Path
 
@@ -431,6 +433,56 @@ def test_what_is_added_behind_renames_nothing(optimizer, behind):
     assert kept == before
     hyper = list(su.hyperparameters(optimizer(loss, [conv, out])))
     assert set(hyper) <= set(su.hyperparameters(behind(optimizer)(loss + more, [conv, out] + [more] * grouped)))
+
+
+def hyper_values(updates):
+    return {name: v.eval() for name, v in su.hyperparameters(updates).items()}
+
+
+TWICE = {
+    "weight_decay/weight_decay": lambda x: su.apply_weight_decay(weight_decay=x, learning_rate=0.5),
+    "proximal/learning_rate": lambda x: su.apply_proximal(learning_rate=x),
+    "trust_ratio/trust_coefficient": lambda x: su.apply_trust_ratio(trust_coefficient=x, learning_rate=0.5),
+    "scale/scale": lambda x: su.apply_scale(scale=x),
+    "ema/decay": lambda x: su.apply_ema(decay=x),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_another_of_a_stage_takes_no_name_of_the_first(name):
+    """Nor does one for parameters that come first in the dict; also where variables stand for the numbers."""
+    conv, out, loss = conv_and_out()
+    updates = su.sgd(loss, [out, conv], 0.25)
+    behind = [TWICE[name](0.5), TWICE[name](0.625), su.adjustable(), TWICE[name](0.75), su.adjustable()]
+    for stage in [partial(TWICE[name](0.375), params=[conv]), partial(TWICE[name](0.4375), params=[out]), *behind]:
+        before, updates = updates, stage(updates)
+        names = su.named(updates)
+        assert len({v.name for v in updates}) == len(updates)
+        assert {name: names.get(name) for name in su.named(before)} == su.named(before)
+        assert hyper_values(before).items() <= hyper_values(updates).items()
+    rule, number = name.split("/")
+    found = [hyper_values(updates)[f"{rule}{n}/{number}"] for n in ("", "_2", "_3", "_4", "_5")]
+    assert found == [0.375, 0.4375, 0.5, 0.625, 0.75]
+
+
+def test_stages_of_gradients_are_numbered_as_they_stand():
+    conv, out, loss = conv_and_out()
+    clips = [clip_by_value(limit=limit) for limit in (3.0, 2.0, 1.0)]
+    found = hyper_values(su.chain(*clips, su.sgd())(loss, [conv, out]))
+    assert [found[f"clip_by_value{n}/limit"] for n in ("", "_2", "_3")] == [3, 2, 1]
+
+
+def test_what_stands_behind_an_unpickled_dict_takes_no_name():
+    """Read by another process, which has made no call yet."""
+    conv, out, loss = conv_and_out()
+    dict_of = su.chain(su.sgd(), su.adjustable(), TWICE["scale/scale"](0.5), su.adjustable())(loss, [conv, out])
+    program = (
+        "import pickle, sys, symupdates as su\n"
+        "updates = su.apply_scale(pickle.load(sys.stdin.buffer), scale=0.25)\n"
+        "print({name: float(v.eval()) for name, v in su.hyperparameters(updates).items()})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=pickle.dumps(dict_of), capture_output=True, check=True)
+    assert literal_eval(done.stdout.decode()) == {"scale/scale": 0.5, "scale_2/scale": 0.25, "sgd/learning_rate": 0.001}
 
 
 def test_merging_renames_neither_inputs_nor_their_variables():
