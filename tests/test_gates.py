@@ -33,7 +33,6 @@ GATES = {
 }
 
 
-@pytest.mark.long
 def test_an_open_gate_changes_no_bit(backend):
     """Steps of the size of a float32 parameter's rounding, some below."""
     g = pt.tensor("g", shape=(16,), dtype="float32")
@@ -168,7 +167,6 @@ def test_gradual_unfreezing():
         assert moved == [t >= 4, t >= 2, True]
 
 
-@pytest.mark.long
 def test_random_generators_go_on_behind_a_closed_gate(backend):
     """An update that is skipped because of its noise is not met again."""
     W = make_param((4,), "float64", "W")

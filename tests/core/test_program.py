@@ -465,6 +465,16 @@ def test_another_of_a_stage_takes_no_name_of_the_first(name):
     assert found == [0.375, 0.4375, 0.5, 0.625, 0.75]
 
 
+def test_what_is_put_around_an_optimizer_takes_no_name_of_it():
+    conv, out, loss = conv_and_out()
+    updates = su.accumulate(su.accumulate(su.sgd(), every=2), every=3)(loss, [conv, out])
+    step = pytensor.function([], [], updates=updates, mode=PYTHON)
+    for _ in range(3):
+        step()
+    counts = {name: v.get_value().item() for name, v in su.named(updates).items() if name.endswith("/t")}
+    assert counts == {"accumulate/t": 1, "accumulate_2/t": 3}
+
+
 def test_stages_of_gradients_are_numbered_as_they_stand():
     conv, out, loss = conv_and_out()
     clips = [clip_by_value(limit=limit) for limit in (3.0, 2.0, 1.0)]

@@ -204,7 +204,7 @@ def test_numbers(row):
 
 
 def compiles_long(name, backend):
-    return backend != "JAX" and name not in ("nag", "lbfgs")
+    return backend != "JAX" and name not in ("nag", "sam", "lbfgs")
 
 
 @on_backends(LOSS_ROWS, {"nag"}, compiles_long)
